@@ -1,0 +1,172 @@
+"""
+One bucket as the store's rooms see it: its stream, its metas, its errors.
+
+Metas are read at the stream's leader, so that what was written is seen. Nothing is purged
+but by a complete, literal subject; that is checked here and in `naming`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+from objstore import naming
+from objstore.core.deadline import Deadline
+from objstore.core.request import Request
+from objstore.errors import (
+    BucketFullError,
+    BucketNotFoundError,
+    BucketSealedError,
+    JetStreamError,
+    NoRespondersError,
+    ObjStoreError,
+    ProtocolError,
+)
+from objstore.jetstream.api import ErrorCode, JetStream, parse_json
+from objstore.jetstream.messages import StreamMessage
+from objstore.models import ObjectInfo, decode_info
+
+__all__ = ["FULL", "Bucket", "bucket_errors"]
+
+#: Refusals for lack of room: of the bucket, the account, the server.
+FULL = frozenset(
+    {
+        ErrorCode.STREAM_STORE_FAILED,
+        ErrorCode.INSUFFICIENT_RESOURCES,
+        ErrorCode.ACCOUNT_RESOURCES_EXCEEDED,
+        ErrorCode.STORAGE_RESOURCES_EXCEEDED,
+        ErrorCode.MEMORY_RESOURCES_EXCEEDED,
+    }
+)
+
+
+@contextlib.contextmanager
+def bucket_errors(bucket: str) -> Iterator[None]:
+    """Raise the bucket's own errors in place of JetStream's."""
+    try:
+        yield
+    except JetStreamError as error:
+        if error.err_code == ErrorCode.STREAM_NOT_FOUND:
+            raise BucketNotFoundError(bucket, "it does not exist") from error
+        if error.err_code == ErrorCode.STREAM_SEALED:
+            raise BucketSealedError(bucket, "it is sealed and cannot be changed") from error
+        if error.err_code in FULL:
+            raise BucketFullError(
+                bucket, f"it has no room ({error.description}); delete objects or raise the limit"
+            ) from error
+        raise
+
+
+class Bucket:
+    """
+    A bucket that exists.
+
+    Attributes:
+        js: The JetStream API.
+        name: Name of the bucket.
+        stream: Name of the stream behind it.
+        allow_direct: Whether replicas answer for the leader.
+        atomic: Whether several messages can be committed at once.
+    """
+
+    def __init__(self, js: JetStream, name: str, stream_info: dict[str, Any]) -> None:
+        self.js = js
+        self.name = name
+        self.stream = naming.stream_name(name)
+        config = stream_info["config"]
+        self.allow_direct = bool(config.get("allow_direct"))
+        self.atomic = bool(config.get("allow_atomic"))
+
+    def stream_info(self, deadline: Deadline) -> dict[str, Any]:
+        """Return what the server says of the stream."""
+        with bucket_errors(self.name):
+            return self.js.stream_info(self.stream, deadline)
+
+    # Metas
+
+    def meta_subject(self, name: str) -> str:
+        """Return the subject of an object's meta."""
+        return naming.meta_subject(self.name, name)
+
+    def ask_meta(self, name: str, deadline: Deadline) -> Request:
+        """Ask the leader for an object's meta; the answer is for `take_meta`."""
+        return self.js.ask_last(self.stream, self.meta_subject(name), deadline)
+
+    def take_meta(self, name: str, request: Request, deadline: Deadline) -> ObjectInfo | None:
+        """
+        Return what `ask_meta` asked for, deleted objects included; None if there is none.
+
+        Raises:
+            BadObjectMetaError: If the meta cannot be used.
+        """
+        message = self.take_meta_message(request, deadline)
+        return None if message is None else self.decode(message, name)
+
+    def take_meta_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
+        """Return the message that holds the meta that `ask_meta` asked for."""
+        with bucket_errors(self.name):
+            return self.js.take_message(request, deadline)
+
+    def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
+        """Return an object's meta, deleted objects included; None if there is none."""
+        return self.take_meta(name, self.ask_meta(name, deadline), deadline)
+
+    def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
+        """
+        Return the info in a meta message; `name` is the one that was asked for.
+
+        Raises:
+            BadObjectMetaError: If it cannot be used.
+        """
+        try:
+            mtime = message.stored_at
+        except (ValueError, OverflowError) as error:
+            raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
+        return decode_info(
+            self.name, name, bytes(message.payload), mtime=mtime, revision=message.stream_seq
+        )
+
+    # Removal
+
+    def purge_chunks(self, nuid: str, deadline: Deadline) -> None:
+        """Delete the chunks of one version of an object; an id that is none purges nothing."""
+        if naming.is_nuid(nuid):
+            with bucket_errors(self.name):
+                self.js.purge(self.stream, naming.chunk_subject(self.name, nuid), deadline)
+
+    def ask_purge_chunks(self, nuid: str, deadline: Deadline) -> Request:
+        """Send what `purge_chunks` sends; the answer is for `take_purge`."""
+        return self.js.ask_purge(self.stream, naming.chunk_subject(self.name, nuid), deadline)
+
+    def take_purge(self, request: Request, deadline: Deadline) -> int:
+        """Return how many messages were deleted."""
+        with bucket_errors(self.name):
+            return int(parse_json(request.answer(deadline)).get("purged", 0))
+
+    def purge_meta(self, name: str, revision: int, deadline: Deadline) -> bool:
+        """Delete an object's meta, but no later version; return whether it was there."""
+        with bucket_errors(self.name):
+            subject = self.meta_subject(name)
+            return self.js.purge(self.stream, subject, deadline, up_to_seq=revision) > 0
+
+    # Failures
+
+    @contextlib.contextmanager
+    def publish_errors(self) -> Iterator[None]:
+        """Raise the bucket's own errors for what goes wrong with a publish."""
+        try:
+            with bucket_errors(self.name):
+                yield
+        except NoRespondersError as error:
+            raise self.explain(error) from error
+
+    def explain(self, error: NoRespondersError) -> ObjStoreError:
+        """Return why nobody takes a publish: the bucket is gone, or its leader is."""
+        try:
+            self.stream_info(Deadline(5.0))
+        except BucketNotFoundError as gone:
+            return gone
+        except ObjStoreError:
+            pass
+        return error

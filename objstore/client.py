@@ -1,0 +1,302 @@
+"""
+`Client`: the door for users. Both pynats2's client and the manager of buckets.
+
+Of pynats2 it keeps the constructor, methods, messages and exceptions; none of its engine
+runs. The one deliberate difference: TLS is verified unless `tls_verify=False` is given.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from objstore._pynats2 import NATSClient, NATSMessage, NATSSubscription
+from objstore.callbacks import CallbackPool, CallbackSubscription
+from objstore.core.connection import Connection, State
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
+from objstore.core.options import ConnectKeywords, make_options
+from objstore.core.protocol import encode_unsub
+from objstore.errors import ObjStoreError
+from objstore.jetstream.api import JetStream
+from objstore.manager import ObjectStoreManager
+
+if TYPE_CHECKING:
+    from typing_extensions import Self, Unpack
+
+__all__ = ["Client", "connect"]
+
+#: Seconds that `close` waits for the server to take what was published.
+_FLUSH_TIMEOUT = 2.0
+#: Threads for callbacks, as in pynats2.
+_DEFAULT_WORKERS = 3
+
+
+class Client(ObjectStoreManager, NATSClient):
+    """
+    A client of a NATS server or cluster. Safe to use from many threads.
+
+    It opens no socket and starts no thread before its first use, so one may be made before
+    a fork. Lost connections come back by themselves, and subscriptions with them.
+
+    Args:
+        url: One URL, several with commas between, or a list; by default `$NATS_URL`, then
+            `nats://localhost:4222`. As in pynats2 a path in it is put before every subject.
+        servers: The same, under another name.
+        workers: Threads for the callbacks of `subscribe`.
+        domain: JetStream domain to talk to.
+        api_prefix: Prefix of the JetStream API where an account has another than `$JS.API`.
+        socket_timeout: pynats2's name for `timeout`.
+        options: As of `objstore.connect`.
+
+    Raises:
+        InvalidURLError, TypeError, ValueError: If an argument cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str | Sequence[str] | None = None,
+        *,
+        servers: str | Sequence[str] | None = None,
+        workers: int = _DEFAULT_WORKERS,
+        domain: str | None = None,
+        api_prefix: str | None = None,
+        socket_timeout: float | None = None,
+        **options: Unpack[ConnectKeywords],
+    ) -> None:
+        # Not super().__init__(): it would set up pynats2's engine.
+        if url is not None and servers is not None:
+            raise TypeError("url and servers are two names for one thing; give one")
+        if domain is not None and api_prefix is not None:
+            raise TypeError("domain and api_prefix exclude each other")
+        if socket_timeout is not None:
+            options.setdefault("timeout", socket_timeout)
+        self._options = make_options(url if servers is None else servers, **options)
+        self._api_prefix = api_prefix or ("$JS.API" if domain is None else f"$JS.{domain}.API")
+        self._vhost_name = self._options.servers[0].prefix
+        self._workers_count = workers
+        self._on_close: list[Callable[[], None]] = []
+        # Guards _callbacks; for dict work only.
+        self._callbacks_lock = threading.Lock()
+        self._open()
+
+    def _open(self) -> None:
+        """Set up a connection, without connecting."""
+        self._connection = Connection(self._options)
+        self._js = JetStream(self._connection, prefix=self._api_prefix)
+        self._callbacks: dict[int, CallbackSubscription] = {}
+        self._pool = CallbackPool(self._workers_count)
+        # A client that nobody holds any more takes its reader thread with it.
+        self._finalizer = weakref.finalize(self, self._connection.abandon)
+
+    def __repr__(self) -> str:
+        servers = ", ".join(str(server) for server in self._options.servers)
+        return f"<Client of {servers}: {self._connection.state.value}>"
+
+    def __enter__(self) -> Self:
+        self.connect()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    # Lifecycle
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection now."""
+        return self._connection.state is State.CONNECTED
+
+    @property
+    def server_info(self) -> dict[str, Any]:
+        """What the server says of itself, for example `max_payload`; connects if needed."""
+        self._connection.connect()
+        return self._connection.info
+
+    def connect(self) -> None:
+        """
+        Connect, unless that is done; again after `close`.
+
+        Raises:
+            ConnectError: If no server accepts; for one AuthenticationError.
+        """
+        if self._connection.state is State.CLOSED:
+            self._open()
+        self._connection.connect()
+
+    def close(self) -> None:
+        """
+        Close, from any thread: what was published goes out first, what waits fails.
+
+        Twice is fine. Every later call raises ConnectionLostError, but for `connect`.
+        """
+        if self._connection.state is State.CONNECTED:
+            with contextlib.suppress(ObjStoreError):  # it is being closed anyway
+                self._connection.flush(_FLUSH_TIMEOUT)
+        self._connection.close()
+        self._finalizer.detach()
+        self._pool.stop()
+        while self._on_close:
+            self._on_close.pop()()
+
+    def reconnect(self) -> None:
+        """Leave the connection and make another, with all subscriptions."""
+        self._connection.reconnect()
+
+    def ping(self) -> None:
+        """Send a PING, without waiting for the answer."""
+        self._connection.ping_server()
+
+    def flush(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """
+        Wait until the server has taken everything that was published.
+
+        Raises:
+            RequestTimeoutError: If it does not say so for `timeout` seconds.
+        """
+        self._connection.flush(timeout)
+
+    # Messages, as in pynats2
+
+    def _vhost(self, subject: str) -> str:
+        return f"{self._vhost_name}.{subject}" if self._vhost_name and subject else subject
+
+    def _del_vhost(self, subject: str) -> str:
+        return subject.removeprefix(f"{self._vhost_name}.") if self._vhost_name else subject
+
+    def publish(
+        self,
+        subject: str,
+        *,
+        payload: bytes = b"",
+        reply: str = "",
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """
+        Publish a message.
+
+        Args:
+            payload: Bytes; a str is sent as UTF-8.
+            reply: Subject for answers.
+            headers: Key to value.
+
+        Raises:
+            InvalidNameError, ValueError: If it cannot be sent; nothing was.
+            ConnectionLostError: If there is no connection.
+        """
+        self._connection.publish(
+            self._vhost(subject), _to_bytes(payload), reply=self._vhost(reply), headers=headers
+        )
+
+    def request(
+        self, subject: str, *, payload: bytes = b"", timeout: float | None = 120.0
+    ) -> NATSMessage:
+        """
+        Publish a message and return the first answer.
+
+        Raises:
+            RequestTimeoutError: If there is none within `timeout` seconds; it is also a
+                pynats2.NATSRequestTimeoutError.
+            NoRespondersError: If nobody serves the subject.
+        """
+        answer = self._connection.request(self._vhost(subject), _to_bytes(payload), timeout=timeout)
+        return NATSMessage(
+            sid=answer.sid,
+            subject=self._del_vhost(answer.subject),
+            reply=self._del_vhost(answer.reply),
+            payload=bytes(answer.payload),
+        )
+
+    def subscribe(
+        self,
+        subject: str,
+        *,
+        callback: Callable[[NATSMessage], object],
+        queue: str = "",
+        max_messages: int | None = None,
+    ) -> NATSSubscription:
+        """
+        Call `callback` with each message, in another thread, in order.
+
+        Args:
+            subject: Literal, or with wildcards.
+            queue: Name of a queue group, of which one member gets each message.
+            max_messages: Unsubscribe after so many.
+        """
+        subscription = self._connection.subscribe(self._vhost(subject), queue=queue)
+        handle = NATSSubscription(
+            sid=subscription.sid,
+            subject=subject,
+            queue=queue,
+            callback=callback,
+            max_messages=max_messages,
+        )
+        self._pool.start()
+        active = CallbackSubscription(self._pool, subscription, handle, self._del_vhost)
+        with self._callbacks_lock:
+            self._callbacks[handle.sid] = active
+        return handle
+
+    def unsubscribe(self, sub: NATSSubscription) -> None:
+        """End a subscription. Twice is fine."""
+        with self._callbacks_lock:
+            active = self._callbacks.pop(sub.sid, None)
+        if active is not None:
+            active.close()
+
+    def auto_unsubscribe(self, sub: NATSSubscription) -> None:
+        """Let the server end a subscription after its `max_messages`."""
+        if sub.max_messages is not None:
+            line = encode_unsub(sub.sid, sub.max_messages)
+            self._connection.send([line], Deadline(DEFAULT_TIMEOUT))
+
+
+def _to_bytes(payload: bytes | str) -> bytes:
+    return payload.encode() if isinstance(payload, str) else payload
+
+
+def connect(
+    servers: str | Sequence[str] | None = None,
+    *,
+    workers: int = _DEFAULT_WORKERS,
+    domain: str | None = None,
+    api_prefix: str | None = None,
+    **options: Unpack[ConnectKeywords],
+) -> Client:
+    """
+    Connect to a NATS server or cluster.
+
+    Args:
+        servers: One URL, several with commas between, or a list; by default `$NATS_URL`,
+            then `nats://localhost:4222`. `tls://` demands TLS.
+        domain: JetStream domain to talk to.
+        api_prefix: Prefix of the JetStream API where an account has another than `$JS.API`.
+        workers: Threads for the callbacks of `Client.subscribe`.
+        name: Name of this client, for the server's logs.
+        user, password, token: Credentials, where the URL has none.
+        tls: True to demand TLS, or an `ssl.SSLContext`. Servers are verified.
+        tls_cacert: File of the authorities to trust instead of the system's.
+        tls_client_cert, tls_client_key: Files of a client certificate.
+        tls_verify: False accepts any server: for experiments only.
+        timeout: Seconds to connect, over all servers; 5 by default, None for ever.
+        ping_interval: Seconds of silence after which the server is asked for a sign of life.
+        inbox_prefix: Subject below which answers are received; `_INBOX` by default.
+        verbose, pedantic, socket_keepalive: As in pynats2.
+
+    Returns:
+        A connected client; a `with` block closes it.
+
+    Raises:
+        ConnectError: If no server accepts; its message lists every attempt.
+        AuthenticationError: If the credentials are refused.
+        InvalidURLError, TypeError, ValueError: If an argument cannot be used.
+
+    Example:
+        >>> with objstore.connect("nats://localhost:4222") as client:
+        ...     store = client.create_object_store("photos")
+    """
+    client = Client(servers, workers=workers, domain=domain, api_prefix=api_prefix, **options)
+    client.connect()
+    return client

@@ -1,0 +1,259 @@
+"""
+The conditional meta publish: the one moment at which an object changes.
+
+Every meta names the version that it replaces, so of two writers one learns that it lost,
+and whoever replaces a version purges exactly its chunks. A publish whose ack is lost is
+ambiguous: it is sent again under the same condition, which at most one copy can fulfil,
+and nothing is purged before the outcome is known.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import NamedTuple
+
+from objstore.bucket import Bucket, bucket_errors
+from objstore.core.connection import State
+from objstore.core.deadline import Deadline
+from objstore.core.nuid import next_nuid
+from objstore.core.request import Request
+from objstore.errors import (
+    BucketNotFoundError,
+    ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
+    ObjStoreError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+    RequestTimeoutError,
+)
+from objstore.jetstream.api import ErrorCode
+from objstore.jetstream.messages import StreamMessage
+from objstore.jetstream.publisher import PubAck, parse_ack
+from objstore.models import ObjectInfo, encode_info
+
+__all__ = ["Commit", "Committed", "Previous", "purge_replaced", "read_previous"]
+
+logger = logging.getLogger(__name__)
+
+#: Seconds to wait for an ack before the publish is sent again.
+_ACK_TIMEOUT = 5.0
+#: Seconds between attempts: at first, and at the most.
+_FIRST_WAIT = 0.05
+_MAX_WAIT = 1.0
+
+_MESSAGE_ID = "Nats-Msg-Id"
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+
+#: The version that we expected to replace is not the last one.
+_CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
+#: Refusals that pass: another attempt may succeed.
+_PASSING = frozenset(
+    {
+        ErrorCode.CLUSTER_NOT_AVAILABLE,
+        ErrorCode.DUPLICATE_IN_PROCESS,
+        ErrorCode.SEQUENCE_NOT_READY,
+        ErrorCode.TOO_MANY_REQUESTS,
+    }
+)
+
+
+class Previous(NamedTuple):
+    """
+    The version to be replaced.
+
+    Attributes:
+        revision: Sequence of its meta; 0 if there is none.
+        nuid: Id of its chunks; "" if it has none.
+    """
+
+    revision: int
+    nuid: str
+
+    @classmethod
+    def of(cls, info: ObjectInfo | None) -> Previous:
+        """Take what is stored under a name."""
+        if info is None:
+            return cls(0, "")
+        return cls(info.revision, "" if info.deleted or info.is_link else info.nuid)
+
+
+class Committed(NamedTuple):
+    """
+    A change that is stored.
+
+    Attributes:
+        revision: Sequence of its meta; 0 if it was overwritten before we learnt it.
+        replaced: Ids whose chunks nobody refers to any more.
+    """
+
+    revision: int
+    replaced: tuple[str, ...]
+
+
+class Commit:
+    """
+    One change of one object: to be run once.
+
+    Args:
+        info: What to store.
+        previous: The version that it replaces.
+        conditional: Fail if that is not the last version; otherwise replace whichever is.
+
+    Raises:
+        ValueError: If the meta is larger than a message can be.
+    """
+
+    def __init__(
+        self, bucket: Bucket, info: ObjectInfo, previous: Previous, *, conditional: bool
+    ) -> None:
+        self._bucket = bucket
+        self._info = info
+        self._previous = previous
+        self._conditional = conditional
+        self._subject = bucket.meta_subject(info.name)
+        self._payload = encode_info(info)
+        self._id = next_nuid()  # with the condition it tells our copies from others'
+        self._ambiguous = False
+
+    def run(self, deadline: Deadline) -> Committed:
+        """
+        Publish until the outcome is known.
+
+        Raises:
+            PreconditionFailedError: If another version came first; nothing is stored.
+            OutcomeUnknownError: If `deadline` passes after a publish whose fate is unknown.
+            ObjStoreError: If it is refused for another reason; nothing is stored.
+        """
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                ack = self._publish(deadline)
+            except JetStreamError as error:
+                failure: ObjStoreError = error
+                if error.err_code in _CONFLICTS:
+                    committed = self._resolve(deadline, error)
+                    if committed is not None:
+                        return committed
+                elif error.err_code not in _PASSING:
+                    self._refuse(error)
+            except NoRespondersError as error:
+                failure = self._bucket.explain(error)
+                if isinstance(failure, BucketNotFoundError):
+                    raise failure from error
+            except (RequestTimeoutError, ConnectionLostError) as error:
+                failure = error
+                self._ambiguous = True
+            else:
+                return self.stored(ack.stream_seq)
+            if deadline.expired or self._bucket.js.connection.state is State.CLOSED:
+                if self._ambiguous:
+                    raise self._unknown() from failure
+                raise failure
+            self._bucket.js.connection.closing.wait(min(wait, deadline.remaining() or wait))
+            wait = min(2 * wait, _MAX_WAIT)
+
+    @property
+    def message(self) -> tuple[str, bytes, dict[str, str]]:
+        """Subject, payload and headers of the publish."""
+        headers = {
+            "Nats-Rollup": "sub",
+            _EXPECTED: str(self._previous.revision),
+            _MESSAGE_ID: self._message_id,
+        }
+        return self._subject, self._payload, headers
+
+    def _publish(self, deadline: Deadline) -> PubAck:
+        """Publish once and return the ack."""
+        subject, payload, headers = self.message
+        connection = self._bucket.js.connection
+        remaining = deadline.remaining()
+        patience = Deadline(_ACK_TIMEOUT if remaining is None else min(remaining, _ACK_TIMEOUT))
+        request = Request(connection, subject, payload, patience, headers)
+        return parse_ack(request.answer(patience), self._bucket.stream)
+
+    @property
+    def _message_id(self) -> str:
+        return f"{self._id}.{self._previous.revision}"
+
+    def stored(self, revision: int) -> Committed:
+        """Return what it means that our message is stored under `revision`."""
+        nuid = self._previous.nuid
+        return Committed(revision, (nuid,) if nuid and nuid != self._info.nuid else ())
+
+    def _refuse(self, error: JetStreamError) -> None:
+        """Raise a refusal: definite, unless an earlier copy may have been stored."""
+        if self._ambiguous:
+            raise self._unknown() from error
+        with bucket_errors(self._bucket.name):
+            raise error
+
+    def _unknown(self) -> OutcomeUnknownError:
+        return OutcomeUnknownError(self._bucket.name, self._info.name, self._info.nuid)
+
+    def _resolve(self, deadline: Deadline, error: JetStreamError) -> Committed | None:
+        """
+        Find out what came before us: an earlier copy of ours, or somebody else's version.
+
+        Returns:
+            The commit, if it is done; None to try again.
+        """
+        try:
+            request = self._bucket.ask_meta(self._info.name, deadline)
+            message = self._bucket.take_meta_message(request, deadline)
+        except (RequestTimeoutError, ConnectionLostError):
+            return None
+        if message is not None and message.headers.get(_MESSAGE_ID) == [self._message_id]:
+            return self.stored(message.stream_seq)
+        current = read_previous(self._bucket, self._info.name, message)
+        if current.revision == self._previous.revision:
+            return None  # that answer was old
+        if self._conditional:
+            if self._ambiguous and self._may_have_been(message):
+                raise self._unknown() from error
+            raise PreconditionFailedError(
+                self._bucket.name,
+                self._info.name,
+                f"its revision is {current.revision}, not {self._previous.revision}",
+                current.revision,
+            ) from error
+        if self._ambiguous:
+            # Whether or not our copy was stored, it is ordered before the current version.
+            mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
+            return Committed(0, tuple(mine))
+        self._previous = current
+        return None
+
+    def _may_have_been(self, message: StreamMessage | None) -> bool:
+        """Whether our copy can have been stored and replaced before `message`."""
+        if message is None:
+            return True
+        return message.headers.get(_EXPECTED) != [str(self._previous.revision)]
+
+
+def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> Previous:
+    """
+    Return the version in a meta message that is to be replaced, whatever it holds.
+
+    A meta that nobody can use is replaced all the same, but nothing is purged by it.
+    """
+    if message is None:
+        return Previous(0, "")
+    try:
+        return Previous.of(bucket.decode(message, name))
+    except ObjStoreError:
+        return Previous(message.stream_seq, "")
+
+
+def purge_replaced(bucket: Bucket, committed: Committed, deadline: Deadline) -> None:
+    """Purge what a commit replaced. It is done already: a failure is only warned of."""
+    for nuid in committed.replaced:
+        try:
+            bucket.purge_chunks(nuid, deadline)
+        except ObjStoreError as error:
+            logger.warning(
+                "bucket %s: chunks %s, which were replaced, stay behind: %s",
+                bucket.name,
+                nuid,
+                error,
+            )

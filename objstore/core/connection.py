@@ -1,0 +1,598 @@
+"""
+`Connection`: lifecycle, sending, subscriptions. It outlives its sockets.
+
+A connection is made without a socket and connects at first use. When a link breaks, the
+reader thread opens another and restores the subscriptions; requests in flight fail at
+once, since nobody knows whether they were served. Callers' threads send; they take
+`_write_lock` for that and hold it over I/O, and no thread that reads ever waits for it:
+what the reader thread has to say it leaves in `Link.said`, and whoever holds the lock sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections import deque
+from collections.abc import Mapping, Sequence
+from enum import Enum
+from typing import Any
+
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
+from objstore.core.dispatcher import Dispatcher
+from objstore.core.link import Link
+from objstore.core.nuid import next_nuid
+from objstore.core.options import ConnectOptions
+from objstore.core.pool import ServerPool
+from objstore.core.protocol import (
+    PING,
+    Buffer,
+    Message,
+    check_subject,
+    encode_hpub,
+    encode_pub,
+    encode_sub,
+    encode_unsub,
+)
+from objstore.core.request import Request
+from objstore.core.subscription import Inbox, MessageQueue, Subscription
+from objstore.errors import (
+    ConnectError,
+    ConnectionLostError,
+    ObjStoreError,
+    PermissionsViolationError,
+    RequestTimeoutError,
+    SlowConsumerError,
+    fresh,
+)
+
+__all__ = ["Connection", "Headers", "State"]
+
+#: Seconds that `close` waits for the reader thread, which has nothing left to wait for.
+_JOIN_TIMEOUT = 5.0
+
+Headers = Mapping[str, "str | list[str]"]
+
+
+class State(Enum):
+    """Where a connection is in its life."""
+
+    IDLE = "not connected"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    RECONNECTING = "reconnecting"
+    CLOSED = "closed"
+
+
+class Connection:
+    """
+    A connection to a NATS server or cluster. Safe to use from many threads.
+
+    Args:
+        options: Where to connect, and how.
+    """
+
+    def __init__(self, options: ConnectOptions) -> None:
+        self.options = options
+        self.pool = ServerPool(options)
+        # These go on in the child after a fork: what stayed in the parent is never
+        # mistaken for something new.
+        self._next_sid = 1
+        self._next_token = 1
+        self._begin()
+        _connections.add(self)
+
+    def _begin(self) -> None:
+        """Set what belongs to this process: threads, locks, the link."""
+        # Guards _state, _link, _failure, the sids, the tables and the links' counters.
+        # Held for dict work only; no other lock is taken and nothing blocks under it.
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        # The sending half of the link; the only lock that is held over I/O.
+        self._write_lock = threading.Lock()
+        self._state = State.IDLE
+        self._link: Link | None = None
+        self._failure: ObjStoreError | None = None
+        self._subscriptions: dict[int, Subscription] = {}
+        self._inboxes: dict[str | int, Inbox] = {}
+        # The one wildcard subscription that all inboxes share.
+        self._inbox_prefix = f"{self.options.inbox_prefix}.{next_nuid()}."
+        self._private_prefix = f"{self.options.inbox_prefix}.{next_nuid()}."
+        self._inbox_denied: PermissionsViolationError | None = None
+        with self._lock:
+            self._inbox_sid = self._register(f"{self._inbox_prefix}>", "").sid
+        # Links to close and inboxes to forget; appended by any thread, even in a finalizer,
+        # and emptied by whoever comes next.
+        self._retired: deque[Link] = deque()
+        self._forgotten: deque[str | int] = deque()
+        #: Set when the connection is closed, or dropped without being closed.
+        self.closing = threading.Event()
+        self._dispatcher = Dispatcher(self)
+
+    def __repr__(self) -> str:
+        servers = ", ".join(str(server) for server in self.options.servers)
+        return f"<Connection to {servers}: {self.state.value}>"
+
+    # Lifecycle
+
+    @property
+    def state(self) -> State:
+        """Where the connection is in its life."""
+        with self._lock:
+            return self._state
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """What the server says of itself; empty when not connected."""
+        with self._lock:
+            return {} if self._link is None else dict(self._link.info)
+
+    def max_payload(self, deadline: Deadline) -> int:
+        """Return the bytes of the largest message, headers included; connects if needed."""
+        return self._await_link(deadline).max_payload
+
+    def connect(self) -> None:
+        """
+        Connect, unless that is done already.
+
+        Raises:
+            ConnectError: If no server accepts within the options' timeout.
+            ConnectionLostError: If the connection has been closed.
+        """
+        self._await_link(Deadline(self.options.timeout))
+
+    def _await_link(self, deadline: Deadline) -> Link:
+        """Return the link, connecting or waiting for it if needed."""
+        with self._lock:
+            while self._state is not State.CONNECTED or self._link is None:
+                if self._state is State.CLOSED:
+                    raise self._lost_error()
+                if self._state is State.IDLE:
+                    self._state = State.CONNECTING
+                    break
+                if not self._changed.wait(deadline.remaining()):
+                    raise ConnectionLostError(
+                        f"no connection for {deadline.timeout} s; {self._lost_error()}"
+                    )
+            else:
+                return self._link
+        return self._open_first(deadline)
+
+    def _lost_error(self) -> ObjStoreError:
+        """Return why there is no link. Requires _lock."""
+        return fresh(self._failure or ConnectionLostError("the connection is not open"))
+
+    def _open_first(self, deadline: Deadline) -> Link:
+        """Open the first link, in the caller's thread. Requires the state CONNECTING."""
+        limits = [t for t in (self.options.timeout, deadline.remaining()) if t is not None]
+        try:
+            link = self.pool.open(Deadline(min(limits, default=None)), self.closing)
+            try:
+                if self.restore(link):
+                    self._dispatcher.start(link)
+                    return link
+            except BaseException:
+                link.transport.close()  # nobody would read it
+                raise
+            raise ConnectError(f"{link.server} closed the connection after the handshake")
+        except BaseException as error:
+            with self._lock:
+                if self._state is not State.CLOSED:
+                    self._state, self._link = State.IDLE, None
+                    self._changed.notify_all()
+                elif isinstance(error, ConnectError):
+                    raise self._lost_error() from error
+            raise
+
+    def restore(self, link: Link) -> bool:
+        """
+        Subscribe on a new link and take it into use. For the thread that opened it.
+
+        Returns:
+            False if that fails, or we are closed meanwhile: the link is closed then.
+        """
+        with self._lock:
+            wanted = list(self._subscriptions.values())
+        lines = [encode_sub(s.subject, s.sid, s.queue) for s in wanted]
+        with contextlib.suppress(OSError):
+            link.transport.send(lines, Deadline(self.options.timeout))
+            with self._lock:
+                if self._state is not State.CLOSED:
+                    self._link, self._state = link, State.CONNECTED
+                    self._inbox_denied = None
+                    # Closed since: nobody could tell this server.
+                    gone = [s.sid for s in wanted if s.sid not in self._subscriptions]
+                    link.said.extend(encode_unsub(sid) for sid in gone)
+                    self._changed.notify_all()
+                    return True
+        link.transport.close()
+        return False
+
+    def lose(self, link: Link, failure: ObjStoreError) -> bool:
+        """
+        Take a broken link out of use. For the reader thread.
+
+        Returns:
+            Whether to reconnect.
+        """
+        with self._lock:
+            if self._link is link:
+                self._link = None
+            going_on = self._state is not State.CLOSED and not self.closing.is_set()
+            if self._state is not State.CLOSED:
+                self._state = State.RECONNECTING
+                self._failure = failure
+            inboxes = list(self._inboxes.values())
+            self._inboxes.clear()
+            self._changed.notify_all()
+        link.transport.shut_down()
+        for inbox in inboxes:
+            inbox.end(failure)
+        self._retired.append(link)
+        self.send_said()
+        return going_on
+
+    def give_up(self, failure: ObjStoreError) -> None:
+        """Close for good because of `failure`; does not wait."""
+        with self._lock:
+            if self._state is State.CLOSED:
+                return
+            self._state = State.CLOSED
+            self._failure = failure
+            link = self._link
+            queues: list[MessageQueue] = [*self._subscriptions.values(), *self._inboxes.values()]
+            self._subscriptions.clear()
+            self._inboxes.clear()
+            self._changed.notify_all()
+        self.closing.set()
+        for waiting in queues:
+            waiting.end(failure)
+        if link is not None:
+            link.transport.shut_down()
+
+    def close(self) -> None:
+        """Close, from any thread; calls in flight raise `ConnectionLostError`. Twice is fine."""
+        self.give_up(ConnectionLostError("the connection is closed"))
+        self._dispatcher.join(_JOIN_TIMEOUT)
+
+    def reconnect(self) -> None:
+        """Give up the link and wait for the next one."""
+        with self._lock:
+            link = self._link
+        if link is not None:
+            link.transport.shut_down()
+            deadline = Deadline(self.options.timeout)
+            with self._lock:
+                while self._link is link and self._changed.wait(deadline.remaining()):
+                    pass
+        self.connect()
+
+    def abandon(self) -> None:
+        """Let the reader thread end. For finalizers: takes no lock and does not wait."""
+        self.closing.set()
+        link = self._link
+        if link is not None:
+            link.transport.shut_down()
+
+    def reset_after_fork(self) -> None:
+        """Forget the parent's link, in the child: close it without a word."""
+        link, was_closed = self._link, self._state is State.CLOSED
+        queues: list[MessageQueue] = [*self._subscriptions.values(), *self._inboxes.values()]
+        self._begin()
+        if was_closed:
+            self.give_up(ConnectionLostError("the connection is closed"))
+        if link is not None:
+            link.transport.close()
+        for waiting in queues:
+            waiting.end(ConnectionLostError("the connection stayed in the parent process"))
+
+    # Sending
+
+    def send(
+        self, buffers: Sequence[Buffer], deadline: Deadline, *, link: Link | None = None
+    ) -> None:
+        """
+        Send encoded commands in one gathered write.
+
+        Args:
+            link: Send on this link or not at all; for what makes no sense on another.
+
+        Raises:
+            ConnectionLostError: If there is no link within `deadline`, or it breaks.
+            RequestTimeoutError: If the server takes nothing for that long.
+        """
+        current = self._await_link(deadline)
+        remaining = deadline.remaining()
+        if not self._write_lock.acquire(timeout=-1 if remaining is None else remaining):
+            raise RequestTimeoutError("other threads have been sending all the time")
+        try:
+            with self._lock:
+                if self._link is not current or link not in (None, current):
+                    raise self._lost_error()
+            self._write(current, buffers, deadline)
+        finally:
+            self._write_lock.release()
+            if self.has_unsent:
+                self.send_said()
+
+    def _write(self, link: Link, buffers: Sequence[Buffer], deadline: Deadline) -> None:
+        """Send what was said before, then `buffers`. Requires _write_lock."""
+        assert self._write_lock.locked()
+        try:
+            link.transport.send([*self._take_said(link), *buffers], deadline)
+        except TimeoutError as error:
+            link.transport.shut_down()
+            raise RequestTimeoutError(f"{link.server} takes no more data") from error
+        except OSError as error:
+            link.transport.shut_down()
+            raise ConnectionLostError(
+                f"the connection to {link.server} is lost: {error}"
+            ) from error
+        except BaseException:
+            # Half a command may be out; nothing can follow it.
+            link.transport.shut_down()
+            raise
+
+    def _take_said(self, link: Link) -> list[bytes]:
+        """Empty `said`. Requires _write_lock."""
+        return [link.said.popleft() for _ in range(len(link.said))]
+
+    def say(self, link: Link | None, data: bytes) -> None:
+        """Send a few bytes on `link` soon, without waiting and without an error."""
+        if link is not None:
+            link.said.append(data)
+            self.send_said()
+
+    @property
+    def has_unsent(self) -> bool:
+        """Whether something waits to be sent or closed by whoever comes next."""
+        link = self._link
+        return bool(self._retired or (link and (link.said or link.transport.has_unsent)))
+
+    def send_said(self) -> None:
+        """Send what was said and close what was retired, unless a sender is about to."""
+        while self.has_unsent and self._write_lock.acquire(blocking=False):
+            try:
+                while self._retired:
+                    self._retired.popleft().transport.close()
+                with self._lock:
+                    link = self._link
+                if link and not link.transport.try_send(b"".join(self._take_said(link))):
+                    return
+            except OSError:
+                return  # the reader thread learns of it too
+            finally:
+                self._write_lock.release()
+
+    def ping(self, link: Link) -> int:
+        """Ask for a sign of life; return the number of the `PONG` to wait for."""
+        with self._lock:
+            link.pings += 1
+            number = link.pings
+            link.said.append(PING)
+        self.send_said()
+        return number
+
+    def ping_server(self) -> None:
+        """Ask for a sign of life, without waiting for it; connects if needed."""
+        self.ping(self._await_link(Deadline(self.options.timeout)))
+
+    def count_pong(self, link: Link) -> None:
+        """Take a sign of life. For the reader thread."""
+        with self._lock:
+            link.pongs += 1
+            self._changed.notify_all()
+
+    def flush(self, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """
+        Wait until the server has handled everything sent so far.
+
+        Raises:
+            RequestTimeoutError: If it does not say so in time.
+            ConnectionLostError: If the connection breaks.
+        """
+        deadline = Deadline(timeout)
+        link = self._await_link(deadline)
+        number = self.ping(link)
+        with self._lock:
+            while link.pongs < number:
+                if self._link is not link:
+                    raise self._lost_error()
+                if not self._changed.wait(deadline.remaining()):
+                    raise RequestTimeoutError(f"{link.server} has not answered for {timeout} s")
+
+    # Publishing and requests
+
+    def publish(
+        self,
+        subject: str,
+        payload: Buffer = b"",
+        *,
+        reply: str = "",
+        headers: Headers | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        """
+        Publish a message. It is on its way when this returns, no more.
+
+        Raises:
+            InvalidNameError: If a subject cannot be published to.
+            ValueError: If the message is larger than the server takes.
+            ConnectionLostError: If there is no connection.
+        """
+        deadline = Deadline(timeout)
+        self.send(self.encode(subject, payload, reply, headers, deadline), deadline)
+
+    def encode(
+        self,
+        subject: str,
+        payload: Buffer,
+        reply: str,
+        headers: Headers | None,
+        deadline: Deadline,
+    ) -> list[Buffer]:
+        """Return a `PUB` or `HPUB` that the server will take."""
+        payload = memoryview(payload).cast("B") if len(payload) else b""
+        if headers:
+            buffers = encode_hpub(subject, payload, dict(headers), reply)
+        else:
+            buffers = encode_pub(subject, payload, reply)
+        limit = self.max_payload(deadline)
+        size = sum(map(len, buffers[1:-1]))  # headers and payload
+        if size > limit:
+            raise ValueError(
+                f"a message of {size} bytes is larger than the server's max_payload, {limit}"
+            )
+        return buffers
+
+    def request(
+        self,
+        subject: str,
+        payload: Buffer = b"",
+        *,
+        headers: Headers | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Message:
+        """
+        Publish a message and wait for the first answer.
+
+        Raises:
+            NoRespondersError: If nobody serves the subject.
+            RequestTimeoutError: If no answer comes in time.
+            PermissionsViolationError: If the server denies the subject.
+            ConnectionLostError: If the connection breaks.
+        """
+        deadline = Deadline(timeout)
+        return Request(self, subject, payload, deadline, headers).answer(deadline)
+
+    # Receiving
+
+    def subscribe(
+        self, subject: str, *, queue: str = "", timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Subscription:
+        """
+        Subscribe; `queue` names a queue group, of which one member gets each message.
+
+        Raises:
+            InvalidNameError: If the subject or the group cannot be used.
+            ConnectionLostError: If there is no connection.
+        """
+        check_subject(subject, wildcards=True)
+        deadline = Deadline(timeout)
+        self._await_link(deadline)
+        with self._lock:
+            subscription = self._register(subject, queue)
+        try:
+            self.send([encode_sub(subject, subscription.sid, queue)], deadline)
+        except BaseException:
+            self.unsubscribe(subscription)
+            raise
+        return subscription
+
+    def _register(self, subject: str, queue: str) -> Subscription:
+        """Make a subscription known on our side. Requires _lock."""
+        assert self._lock.locked()
+        subscription = Subscription(self, self._next_sid, subject, queue)
+        self._subscriptions[subscription.sid] = subscription
+        self._next_sid += 1
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; messages that still come are dropped. Twice is fine."""
+        with self._lock:
+            known = self._subscriptions.pop(subscription.sid, None)
+            link = self._link
+        subscription.end(ConnectionLostError("the subscription is closed"))
+        if known is not None:
+            self.say(link, encode_unsub(subscription.sid))
+
+    def drop_slow(self, subscription: Subscription) -> None:
+        """End a subscription whose messages nobody takes. For the reader thread."""
+        with self._lock:
+            self._subscriptions.pop(subscription.sid, None)
+            link = self._link
+        subscription.end(
+            SlowConsumerError(f"messages on {subscription.subject} come faster than they are taken")
+        )
+        self.say(link, encode_unsub(subscription.sid))
+
+    def inbox(self, deadline: Deadline, *, private: bool = False) -> Inbox:
+        """
+        Return a new inbox on the current link; `private` for the messages of a consumer.
+
+        Raises:
+            ConnectionLostError: If there is no link within `deadline`.
+            PermissionsViolationError: If the server lets us have no inbox.
+        """
+        while True:
+            link = self._await_link(deadline)
+            with self._lock:
+                if link is not self._link:
+                    continue
+                if self._inbox_denied is not None:
+                    raise fresh(self._inbox_denied)
+                while self._forgotten:
+                    self._inboxes.pop(self._forgotten.popleft(), None)
+                token = str(self._next_token)
+                self._next_token += 1
+                if private:
+                    inbox = Inbox(self, link, self._private_prefix + token, self._next_sid)
+                    # Goes out in one write with the first request.
+                    link.said.append(encode_sub(inbox.subject("*"), self._next_sid))
+                    self._next_sid += 1
+                else:
+                    inbox = Inbox(self, link, self._inbox_prefix + token, token)
+                self._inboxes[inbox.key] = inbox
+                return inbox
+
+    def forget(self, inbox: Inbox, farewell: bytes = b"") -> None:
+        """Note that an inbox is done with. Takes no lock, so finalizers may call it."""
+        self._forgotten.append(inbox.key)
+        if isinstance(inbox.key, int):
+            farewell = encode_unsub(inbox.key) + farewell
+        if farewell:
+            inbox.link.said.append(farewell)
+
+    def route(self, messages: list[Message]) -> None:
+        """Hand messages to their queues, all of one queue at once. For the reader thread."""
+        batches: dict[MessageQueue, list[Message]] = {}
+        start = len(self._inbox_prefix)
+        with self._lock:
+            for message in messages:
+                waiting: MessageQueue | None
+                if message.sid == self._inbox_sid:
+                    waiting = self._inboxes.get(message.subject[start:].partition(".")[0])
+                else:
+                    sid = message.sid
+                    waiting = self._subscriptions.get(sid) or self._inboxes.get(sid)
+                if waiting is not None:
+                    batches.setdefault(waiting, []).append(message)
+        for waiting, batch in batches.items():
+            waiting.deliver(batch)
+
+    def deny(self, subject: str, failure: PermissionsViolationError, *, subscribing: bool) -> None:
+        """End whoever waits for what the server denies. For the reader thread."""
+        with self._lock:
+            denied: list[MessageQueue] = []
+            if subscribing:
+                denied += [s for s in self._subscriptions.values() if s.subject == subject]
+            if subscribing and subject == f"{self._inbox_prefix}>":
+                self._inbox_denied = failure
+                denied += self._inboxes.values()
+            elif not subscribing:
+                denied += [i for i in self._inboxes.values() if subject in i.published]
+        for waiting in denied:
+            waiting.end(failure)
+
+
+_connections: weakref.WeakSet[Connection] = weakref.WeakSet()
+
+
+def _reset_after_fork() -> None:
+    for connection in list(_connections):
+        connection.reset_after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -1,0 +1,69 @@
+"""One timeout, spent over the many steps of a call."""
+
+from __future__ import annotations
+
+import math
+import time
+
+__all__ = ["CONNECT_TIMEOUT", "DEFAULT_TIMEOUT", "Deadline", "check_timeout"]
+
+#: Seconds to wait for a connection when the caller does not say.
+CONNECT_TIMEOUT = 5.0
+
+#: Seconds without progress after which a call gives up when the caller does not say:
+#: long enough for the election of a new stream leader, which takes 5 to 7 s.
+DEFAULT_TIMEOUT = 30.0
+
+#: Seconds that every way to wait takes: `poll` counts milliseconds in 31 bits (24 days).
+_LONGEST_WAIT = float(2**31 // 1000)
+
+
+def check_timeout(timeout: float | None) -> float | None:
+    """
+    Return `timeout` if it is a usable number of seconds.
+
+    Infinity becomes None (for ever), and more than 24 days become 24 days.
+
+    Raises:
+        TypeError: If it is not a number.
+        ValueError: If it is negative or not a number of seconds.
+    """
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r:.60}")
+    if math.isnan(timeout) or timeout < 0:
+        raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+    return None if timeout == math.inf else min(timeout, _LONGEST_WAIT)
+
+
+class Deadline:
+    """
+    The moment at which a call gives up.
+
+    Args:
+        timeout: Seconds without progress; 0 does not wait, None waits for ever.
+    """
+
+    __slots__ = ("_at", "timeout")
+
+    def __init__(self, timeout: float | None) -> None:
+        self.timeout = check_timeout(timeout)
+        self.extend()
+
+    def extend(self) -> None:
+        """Start again: there was progress."""
+        self._at = None if self.timeout is None else time.monotonic() + self.timeout
+
+    def remaining(self) -> float | None:
+        """Return the seconds left, never below 0; None for ever."""
+        return None if self._at is None else max(0.0, self._at - time.monotonic())
+
+    def rest(self) -> Deadline:
+        """Return a deadline of its own for the time left: to extend it leaves this one alone."""
+        return Deadline(self.remaining())
+
+    @property
+    def expired(self) -> bool:
+        """Whether the time is up."""
+        return self._at is not None and time.monotonic() >= self._at

@@ -1,0 +1,206 @@
+"""
+The reader thread. Only this thread reads the socket.
+
+It receives, parses, hands messages over to queues, answers `PING`, keeps time for the
+keepalive and reconnects. It runs no user code, waits on no queue, and waits for no lock
+that is held over I/O. Nothing escapes it: the first failure of a link ends every call
+that waits on that link.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from objstore.core.deadline import Deadline
+from objstore.core.link import Link, make_server_error
+from objstore.core.protocol import PONG, Event, Info, Message, ServerErr, Signal
+from objstore.errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    ObjStoreError,
+    PermissionsViolationError,
+)
+
+if TYPE_CHECKING:
+    from objstore.core.connection import Connection
+
+__all__ = ["Dispatcher"]
+
+logger = logging.getLogger(__name__)
+
+#: Silent intervals, each with a PING that nobody answered, after which a link is lost.
+_MAX_UNANSWERED = 2
+#: Seconds before the second attempt to reconnect; the first is made at once.
+_FIRST_BACKOFF = 0.05
+#: Seconds between attempts at the most.
+_MAX_BACKOFF = 2.0
+#: Identical refusals of our credentials after which no more attempts are made.
+_MAX_REFUSALS = 2
+#: Seconds between attempts to send what could not go out at once.
+_RETRY_INTERVAL = 0.05
+
+_thread_numbers = itertools.count(1)
+
+
+class Dispatcher:
+    """The reader thread of one connection."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._complaint: ObjStoreError | None = None  # the last -ERR of this link
+        self._thread: threading.Thread | None = None
+
+    def start(self, link: Link) -> None:
+        """
+        Begin to read `link`.
+
+        Raises:
+            RuntimeError: If the system gives no thread.
+        """
+        # A daemon, so that a program that forgets close() still ends.
+        thread = threading.Thread(
+            target=self._run,
+            args=(link,),
+            name=f"objstore-reader-{next(_thread_numbers)}",
+            daemon=True,
+        )
+        thread.start()
+        self._thread = thread
+
+    def join(self, timeout: float) -> None:
+        """Wait for the thread to end, unless this is it."""
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(timeout)
+
+    def _run(self, first: Link) -> None:
+        link: Link | None = first
+        while link is not None:
+            failure = self._read(link)
+            logger.info("%s", failure)
+            link = self._reconnect() if self._connection.lose(link, failure) else None
+        self._connection.give_up(failure)  # unless that is done
+
+    # Reading
+
+    def _read(self, link: Link) -> ObjStoreError:
+        """Read until the link breaks; return why."""
+        self._complaint = None
+        silence = Deadline(self._connection.options.ping_interval)
+        sent = 0
+        try:
+            self._dispatch(link, list(link.events))
+            while True:
+                count = link.transport.receive(link.parser.writable(), self._patience(silence))
+                if count:
+                    silence.extend()
+                    self._dispatch(link, link.parser.received(count))
+                    continue
+                if count == 0:
+                    return self._lost(link, "the server closed it")
+                if self._connection.has_unsent:
+                    self._connection.send_said()
+                    if link.transport.sent > sent:
+                        sent = link.transport.sent
+                        silence.extend()  # a server that takes what waits to be sent lives
+                if silence.expired:
+                    if link.pings - link.pongs >= _MAX_UNANSWERED:
+                        return self._lost(link, "it does not answer")
+                    self._connection.ping(link)
+                    silence.extend()
+        except ObjStoreError as error:
+            return self._lost(link, str(error), error)
+        except OSError as error:
+            return self._lost(link, str(error), error)
+        except Exception as error:
+            # The safety net: whatever it is, nobody may be left waiting.
+            logger.exception("the reader thread failed")
+            return self._lost(link, repr(error), error)
+
+    def _patience(self, silence: Deadline) -> float | None:
+        """Return how many seconds to wait for data."""
+        patience = silence.remaining()
+        if patience is None or not self._connection.has_unsent:
+            return patience
+        return min(patience, _RETRY_INTERVAL)
+
+    def _lost(self, link: Link, why: str, cause: Exception | None = None) -> ObjStoreError:
+        if self._complaint is not None:
+            why = f"{why} ({self._complaint})"
+        failure = ConnectionLostError(f"the connection to {link.server} is lost: {why}")
+        failure.__cause__ = cause or self._complaint
+        return failure
+
+    def _dispatch(self, link: Link, events: list[Event]) -> None:
+        messages: list[Message] = []
+        for event in events:
+            if type(event) is Message:
+                messages.append(event)
+            elif event is Signal.PING:
+                self._connection.say(link, PONG)
+            elif event is Signal.PONG:
+                self._connection.count_pong(link)
+            elif isinstance(event, Info):
+                link.learn(event.fields)
+                self._connection.pool.learn(event.fields, link.server)
+            elif isinstance(event, ServerErr):
+                self._complain(link, event.text)
+        if messages:
+            self._connection.route(messages)
+
+    def _complain(self, link: Link, text: str) -> None:
+        """Take an `-ERR`: a denial concerns one call, anything else the whole link."""
+        kind, _, subject = text.partition(' to "')
+        if kind.lower().startswith("permissions violation for"):
+            subject = subject.partition('"')[0]
+            self._connection.deny(
+                subject,
+                PermissionsViolationError(f"the server denies it: {text}", subject),
+                subscribing="subscription" in kind.lower(),
+            )
+        else:
+            self._complaint = make_server_error(text, link.server)
+            logger.warning("%s", self._complaint)
+
+    # Reconnecting
+
+    def _reconnect(self) -> Link | None:
+        """Try until there is a link again; None when the connection is closed."""
+        connection = self._connection
+        refusals = 0
+        for delay in _backoff():
+            if connection.closing.wait(delay):
+                return None
+            try:
+                link = connection.pool.open(
+                    Deadline(connection.options.timeout), connection.closing
+                )
+            except AuthenticationError as error:
+                refusals += 1
+                if refusals == _MAX_REFUSALS:
+                    connection.give_up(error)
+                    return None
+            except ConnectError as error:
+                logger.info("%s", error)
+            except Exception as error:
+                logger.exception("reconnecting failed")
+                connection.give_up(ConnectError(f"reconnecting failed: {error!r}"))
+                return None
+            else:
+                if connection.restore(link):
+                    return link
+        return None
+
+
+def _backoff() -> Iterator[float]:
+    """Yield the seconds to wait before each attempt, with jitter against stampedes."""
+    yield 0.0
+    delay = _FIRST_BACKOFF
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(2 * delay, _MAX_BACKOFF)

@@ -1,0 +1,245 @@
+"""From URLs, keywords and the environment to `ConnectOptions`. No socket, no thread."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TypedDict
+from urllib.parse import unquote, urlsplit
+
+from objstore.core.deadline import CONNECT_TIMEOUT, check_timeout
+from objstore.core.protocol import check_subject
+from objstore.errors import InvalidURLError
+
+__all__ = [
+    "ConnectKeywords",
+    "ConnectOptions",
+    "ServerURL",
+    "make_options",
+    "make_tls_context",
+    "parse_url",
+]
+
+_DEFAULT_URL = "nats://localhost:4222"
+_DEFAULT_PORT = 4222
+_ENVIRONMENT_URL = "NATS_URL"
+#: Characters of an inbox prefix: it stands in commands beside the longest object names.
+_MAX_INBOX_PREFIX = 40
+
+
+@dataclass(frozen=True)
+class ServerURL:
+    """
+    Where a server is, and who we are to it.
+
+    Attributes:
+        prefix: What pynats2 makes of the URL's path: put before every subject.
+    """
+
+    host: str
+    port: int = _DEFAULT_PORT
+    tls: bool = False
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    prefix: str = ""
+
+    def __str__(self) -> str:
+        """The URL without credentials."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.tls else 'nats'}://{host}:{self.port}"
+
+
+@dataclass(frozen=True)
+class ConnectOptions:
+    """
+    Everything a connection needs to know. Durations are seconds.
+
+    Attributes:
+        servers: Tried in order; more may be learnt from the cluster.
+        tls: Context to use; None makes a verifying one where TLS is needed.
+        require_tls: Whether a server without TLS is refused.
+        timeout: To connect, over all servers.
+        ping_interval: Silence after which the server is asked for a sign of life.
+        inbox_prefix: Subject under which answers are received.
+    """
+
+    servers: tuple[ServerURL, ...]
+    name: str = "objstore"
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)
+    tls: ssl.SSLContext | None = None
+    require_tls: bool = False
+    timeout: float | None = CONNECT_TIMEOUT
+    ping_interval: float = 30.0
+    inbox_prefix: str = "_INBOX"
+    verbose: bool = False
+    pedantic: bool = False
+    socket_keepalive: bool = False
+
+
+def parse_url(url: str) -> ServerURL:
+    """
+    Parse `nats://[user:password@|token@]host[:port][/prefix]`, `tls://…` or `host[:port]`.
+
+    User, password and token are percent-decoded.
+
+    Raises:
+        InvalidURLError: If it is none of these.
+    """
+    if not isinstance(url, str):
+        raise TypeError(f"a server URL must be a str, not {type(url).__name__}")
+    try:
+        parts = urlsplit(url if "://" in url else f"nats://{url}")
+        port = parts.port
+    except ValueError:
+        # No word of the URL or of the error: either may hold a piece of a password.
+        raise InvalidURLError(
+            "a server URL cannot be parsed: the port is a number up to 65535, and "
+            "special characters in a user or password are percent-encoded"
+        ) from None
+    if parts.scheme not in ("nats", "tls"):
+        raise InvalidURLError(f"a server URL starts with nats:// or tls://, not {parts.scheme}://")
+    host = parts.hostname or ""
+    if host.split() != [host]:  # empty, or with a blank in it
+        raise InvalidURLError("a server URL names no host")
+    user = unquote(parts.username) if parts.username else None
+    password = unquote(parts.password) if parts.password is not None else None
+    token = None
+    if user is not None and password is None:
+        user, token = None, user
+    return ServerURL(
+        host=host,
+        port=port or _DEFAULT_PORT,
+        tls=parts.scheme == "tls",
+        user=user,
+        password=password,
+        token=token,
+        prefix=parts.path.strip("/").replace("/", "."),
+    )
+
+
+def make_tls_context(
+    *,
+    ca: str | os.PathLike[str] | None = None,
+    cert: str | os.PathLike[str] | None = None,
+    key: str | os.PathLike[str] | None = None,
+    verify: bool = True,
+) -> ssl.SSLContext:
+    """
+    Return a client context of at least TLS 1.2 that verifies certificate and host name.
+
+    Args:
+        ca: File of the authorities to trust instead of the system's.
+        cert: File of the client's certificate chain.
+        key: File of its private key, where the certificate's file does not hold it.
+        verify: False accepts any server: for experiments only.
+
+    Raises:
+        OSError: If a file cannot be read or is no certificate.
+    """
+    context = ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if cert is not None:
+        context.load_cert_chain(os.fspath(cert), None if key is None else os.fspath(key))
+    return context
+
+
+def _server_list(servers: str | Sequence[str] | None) -> list[str]:
+    if servers is None:
+        servers = os.environ.get(_ENVIRONMENT_URL) or _DEFAULT_URL
+    if isinstance(servers, str):
+        servers = servers.split(",")
+    if isinstance(servers, (bytes, os.PathLike)) or not isinstance(servers, Sequence):
+        raise TypeError(f"servers must be a URL or a list of them, not {type(servers).__name__}")
+    return [url.strip() if isinstance(url, str) else url for url in servers]
+
+
+class ConnectKeywords(TypedDict, total=False):
+    """The keywords of `make_options`, for those who pass them on."""
+
+    name: str | None
+    user: str | None
+    password: str | None
+    token: str | None
+    tls: bool | ssl.SSLContext | None
+    tls_cacert: str | os.PathLike[str] | None
+    tls_client_cert: str | os.PathLike[str] | None
+    tls_client_key: str | os.PathLike[str] | None
+    tls_verify: bool
+    timeout: float | None
+    ping_interval: float
+    inbox_prefix: str
+    verbose: bool
+    pedantic: bool
+    socket_keepalive: bool
+
+
+def make_options(
+    servers: str | Sequence[str] | None = None,
+    *,
+    name: str | None = None,
+    user: str | None = None,
+    password: str | None = None,
+    token: str | None = None,
+    tls: bool | ssl.SSLContext | None = None,
+    tls_cacert: str | os.PathLike[str] | None = None,
+    tls_client_cert: str | os.PathLike[str] | None = None,
+    tls_client_key: str | os.PathLike[str] | None = None,
+    tls_verify: bool = True,
+    timeout: float | None = CONNECT_TIMEOUT,
+    ping_interval: float = 30.0,
+    inbox_prefix: str = "_INBOX",
+    verbose: bool = False,
+    pedantic: bool = False,
+    socket_keepalive: bool = False,
+) -> ConnectOptions:
+    """
+    Check the keywords of `objstore.connect` and fill in what was not said.
+
+    Without `servers` the environment variable `NATS_URL` is used, then localhost. A URL
+    given as one text may name several servers, with commas between.
+
+    Raises:
+        InvalidURLError: If a URL cannot be understood.
+        TypeError, ValueError: If another value cannot be used.
+        OSError: If a certificate file cannot be read.
+    """
+    urls = tuple(parse_url(url) for url in _server_list(servers))
+    if not urls:
+        raise ValueError("servers is empty: name at least one URL")
+    if tls is not None and not isinstance(tls, (bool, ssl.SSLContext)):
+        raise TypeError(f"tls must be True, False or an ssl.SSLContext, not {tls!r:.60}")
+    interval = check_timeout(ping_interval)
+    if not interval:
+        raise ValueError(f"ping_interval must be a number of seconds above 0, not {ping_interval}")
+    check_subject(inbox_prefix)
+    if len(inbox_prefix) > _MAX_INBOX_PREFIX:
+        raise ValueError(f"inbox_prefix is longer than {_MAX_INBOX_PREFIX} characters")
+    context = tls if isinstance(tls, ssl.SSLContext) else None
+    has_files = any(file is not None for file in (tls_cacert, tls_client_cert, tls_client_key))
+    if context is None and tls is not False and (has_files or not tls_verify):
+        context = make_tls_context(
+            ca=tls_cacert, cert=tls_client_cert, key=tls_client_key, verify=tls_verify
+        )
+    return ConnectOptions(
+        servers=urls,
+        name="objstore" if name is None else name,
+        user=user,
+        password=password,
+        token=token,
+        tls=context,
+        require_tls=bool(tls) or has_files,
+        timeout=check_timeout(timeout),
+        ping_interval=interval,
+        inbox_prefix=inbox_prefix,
+        verbose=verbose,
+        pedantic=pedantic,
+        socket_keepalive=socket_keepalive,
+    )

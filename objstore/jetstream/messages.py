@@ -1,0 +1,155 @@
+"""
+Messages as a stream stores them, from the three shapes in which a server sends them.
+
+Pure. The leader's answer is JSON; a direct get is the message itself with its position in
+headers; a consumer puts the position into the reply subject.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta, timezone
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+from objstore.core.headers import parse_headers
+from objstore.core.protocol import Buffer, Message
+from objstore.errors import ProtocolError, shorten
+
+__all__ = [
+    "StreamMessage",
+    "from_api",
+    "from_consumer",
+    "from_direct",
+    "parse_time",
+]
+
+_NO_HEADERS: Mapping[str, list[str]] = MappingProxyType({})
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_TIME = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))"
+)
+
+
+class StreamMessage(NamedTuple):
+    """
+    A stored message.
+
+    Attributes:
+        subject: What it is stored under.
+        stream_seq: Its sequence in the stream.
+        payload: Its bytes; a view into the receive buffer, so copy to keep it for long.
+        pending: Messages that follow for the same filter; None where the server is too
+            old to say.
+        time: When it was stored, in the form in which the server said it.
+        consumer_seq: Its place among what a consumer delivered; 0 without a consumer.
+        headers: Key to values; not filled in by a direct get, whose headers say the above.
+    """
+
+    subject: str
+    stream_seq: int
+    payload: Buffer
+    pending: int | None
+    time: str | int
+    consumer_seq: int = 0
+    headers: Mapping[str, list[str]] = _NO_HEADERS
+
+    @property
+    def stored_at(self) -> datetime:
+        """When it was stored; aware, UTC, in whole microseconds."""
+        if isinstance(self.time, int):
+            return _EPOCH + timedelta(microseconds=self.time // 1000)
+        return parse_time(self.time)
+
+
+def parse_time(text: str) -> datetime:
+    """
+    Parse RFC 3339 with up to nine decimals, as servers write it.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    match = _TIME.fullmatch(text)
+    if match is None:
+        raise ValueError(f"{shorten(text)} is not a time")
+    day, clock, fraction, sign, hours, minutes = match.groups()
+    moment = datetime.fromisoformat(f"{day}T{clock}+00:00")
+    moment += timedelta(microseconds=int((fraction or "").ljust(6, "0")))
+    if sign:
+        offset = timedelta(hours=int(hours), minutes=int(minutes))
+        moment = moment - offset if sign == "+" else moment + offset
+    return moment
+
+
+def from_api(fields: dict[str, Any]) -> StreamMessage:
+    """
+    Take the `message` of an answer to `$JS.API.STREAM.MSG.GET`.
+
+    Raises:
+        ProtocolError: If it is none.
+    """
+    try:
+        return StreamMessage(
+            subject=str(fields["subject"]),
+            stream_seq=int(fields["seq"]),
+            payload=base64.b64decode(fields.get("data") or "", validate=True),
+            pending=None,
+            time=str(fields["time"]),
+            headers=parse_headers(base64.b64decode(fields["hdrs"])).fields
+            if fields.get("hdrs")
+            else _NO_HEADERS,
+        )
+    except (KeyError, TypeError, ValueError, binascii.Error) as error:
+        raise ProtocolError(f"a stored message cannot be read: {error!r}") from error
+
+
+def from_direct(message: Message) -> StreamMessage:
+    """
+    Take an answer to `$JS.API.DIRECT.GET` that is a message.
+
+    Raises:
+        ProtocolError: If its headers do not say what it is.
+    """
+    fields = message.headers.fields
+    try:
+        pending = fields.get("Nats-Num-Pending")
+        return StreamMessage(
+            subject=fields["Nats-Subject"][0],
+            stream_seq=int(fields["Nats-Sequence"][0]),
+            payload=message.payload,
+            pending=None if pending is None else int(pending[0]),
+            time=fields["Nats-Time-Stamp"][0],
+        )
+    except (KeyError, ValueError) as error:
+        raise ProtocolError(f"a direct get answers without {error}") from error
+
+
+def from_consumer(message: Message) -> StreamMessage:
+    """
+    Take a message that a consumer delivered.
+
+    Its reply subject has 9 tokens, or 11 and more since ADR-15 (domain and account first).
+
+    Raises:
+        ProtocolError: If it has another form.
+    """
+    tokens = message.reply.split(".")
+    if len(tokens) == 9:
+        tokens[2:2] = ["", ""]
+    if len(tokens) < 11 or tokens[:2] != ["$JS", "ACK"]:
+        raise ProtocolError(f"the reply subject of a consumer is {shorten(message.reply)}")
+    try:
+        return StreamMessage(
+            subject=message.subject,
+            stream_seq=int(tokens[7]),
+            payload=message.payload,
+            pending=int(tokens[10]),
+            time=int(tokens[9]),
+            consumer_seq=int(tokens[8]),
+            headers=message.headers.fields,
+        )
+    except ValueError as error:
+        raise ProtocolError(f"the reply subject {shorten(message.reply)} has no number") from error

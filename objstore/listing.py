@@ -1,0 +1,114 @@
+"""
+All metas of a bucket at one moment, the newest of each object.
+
+A listing that ends "when nothing is pending" misses objects that are overwritten while it
+runs. Two ways miss none: a direct get of the last message of every subject, which is a
+snapshot and serves up to 1,024 objects, and a consumer of all metas, read until the server
+has no more.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+
+from objstore import naming
+from objstore.bucket import Bucket, bucket_errors
+from objstore.core.deadline import Deadline
+from objstore.errors import (
+    BadObjectMetaError,
+    JetStreamError,
+    NoRespondersError,
+    RequestTimeoutError,
+)
+from objstore.jetstream.consumer import OrderedConsumer
+from objstore.jetstream.direct import DirectGet
+from objstore.jetstream.messages import StreamMessage
+from objstore.models import ObjectInfo
+
+__all__ = ["decode_or_skip", "iterate_infos", "newest"]
+
+logger = logging.getLogger(__name__)
+
+#: Objects that one direct get can list (nats-server).
+_MAX_SNAPSHOT = 1024
+
+
+def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
+    """Yield the info of every object, deleted ones too, in the order of their last change."""
+    messages = _snapshot(bucket, deadline)
+    if messages is None:
+        messages = newest(_consume(bucket, deadline))
+    for message in messages:
+        info = decode_or_skip(bucket, message)
+        if info is not None:
+            yield info
+
+
+def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:
+    """Return the info in a meta message; None, with a warning in the log, if it has none."""
+    try:
+        return bucket.decode(message)
+    except BadObjectMetaError as error:
+        logger.warning("skipped message %d: %s", message.stream_seq, error)
+        return None
+
+
+def newest(messages: Iterator[StreamMessage]) -> list[StreamMessage]:
+    """Return the last message of each subject, in the order of the stream."""
+    last: dict[str, StreamMessage] = {}
+    for message in messages:
+        # Out and in again, so that the order is that of the last change.
+        last.pop(message.subject, None)
+        last[message.subject] = message
+    return list(last.values())
+
+
+def _snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
+    """Return the last message of every meta subject; None if that way is closed."""
+    if not bucket.allow_direct:
+        return None
+    body = {"multi_last": [naming.meta_subjects(bucket.name)], "batch": _MAX_SNAPSHOT}
+    batch = DirectGet(bucket.js, bucket.stream, body, deadline)
+    messages = []
+    try:
+        while not batch.exhausted:
+            message = batch.next(deadline.remaining())
+            if message is not None:
+                deadline.extend()
+                messages.append(message)
+                if message.pending is None:
+                    return None  # an old server, which understood something else
+            elif not batch.exhausted:
+                raise _no_progress(bucket, deadline)
+    except (JetStreamError, NoRespondersError):
+        return None  # too many objects, too old a server, or no direct gets
+    finally:
+        batch.close()
+    return sorted(messages, key=lambda message: message.stream_seq)
+
+
+def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+    """Yield every meta message that there is."""
+    with bucket_errors(bucket.name):
+        consumer = OrderedConsumer(
+            bucket.js,
+            bucket.stream,
+            naming.meta_subjects(bucket.name),
+            deadline,
+            until_empty=True,
+        )
+        try:
+            while not consumer.exhausted:
+                message = consumer.next(deadline.remaining())
+                if message is not None:
+                    deadline.extend()
+                    yield message
+                elif not consumer.exhausted:
+                    raise _no_progress(bucket, deadline)
+        finally:
+            consumer.close()
+
+
+def _no_progress(bucket: Bucket, deadline: Deadline) -> RequestTimeoutError:
+    return RequestTimeoutError(f"bucket {bucket.name}: no listing for {deadline.timeout} s")

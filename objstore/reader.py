@@ -1,0 +1,318 @@
+"""
+`ObjectReader`: an object as a file to read.
+
+Bytes come through a block of up to 1 MiB, so that the digest is fed in large pieces, and
+size and digest are verified before the last bytes are handed out. Nothing is fetched
+before the first read; a seek is only remembered, and the next read fetches what it needs.
+"""
+
+from __future__ import annotations
+
+import io
+import operator
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from objstore.bucket import Bucket
+from objstore.chunks import ChunkStream
+from objstore.core.deadline import Deadline, check_timeout
+from objstore.digest import format_digest, new_hash, parse_digest
+from objstore.errors import BadObjectMetaError, DigestMismatchError, ObjStoreError, fresh
+from objstore.models import ObjectInfo
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+__all__ = ["ObjectReader"]
+
+#: Bytes hashed and buffered at once.
+_BLOCK_SIZE = 1 << 20
+#: Bytes to read at least when little is wanted: the rest is for the next read.
+_LEAST_READ = 64 << 10
+
+
+class ObjectReader(io.RawIOBase):
+    """
+    An object, or a range of it, as a file to read. For one thread, like any file.
+
+    Reads are full: fewer bytes than asked for mean the end. Reading from the first byte to
+    the last verifies size and digest before the last bytes are handed out; after a failure
+    every read fails again. What is read after a seek past unread bytes, or of a range,
+    cannot be verified.
+
+    Attributes:
+        info: What is stored of the object; behind a link, of its target.
+        name: Name that was asked for.
+        mode: Always `rb`.
+        size: Bytes that there are to read.
+        verified: Whether size and digest have been found right.
+
+    Raises:
+        DigestMismatchError: From any read, if the bytes are not those that were stored.
+        TruncatedObjectError: If chunks are missing.
+        ObjectChangedError: If the object was overwritten or deleted meanwhile.
+        RequestTimeoutError: If nothing comes for `timeout` seconds.
+
+    Source: ADR-20, "Get".
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        info: ObjectInfo,
+        *,
+        name: str,
+        offset: int = 0,
+        length: int | None = None,
+        verify: bool = True,
+        callback: Callable[[int], object] | None = None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__()
+        self.info = info
+        self.name = name
+        self.mode = "rb"
+        self.verified = False
+        self._bucket_name = bucket.name
+        self._timeout = check_timeout(timeout)
+        self._callback = callback
+        self._failure: ObjStoreError | None = None
+        self._first = min(offset, info.size)
+        end = info.size if length is None else min(self._first + length, info.size)
+        self.size = end - self._first
+        self._end = end
+        self._position = self._first
+        self._block = bytearray()
+        self._block_start = 0  # position of the block's first byte in the object
+        self._block_end = 0
+        self._hash = new_hash()
+        self._hashed = 0  # bytes fed to the hash: the object's first ones
+        self._digest = self._check_digest() if verify else None
+        self._chunks = ChunkStream(bucket, info) if info.size else None
+        if not info.size and self._digest is not None:
+            self._verify(Deadline(self._timeout))
+
+    def _check_digest(self) -> bytes | None:
+        """Return the stored hash; None if there is nothing to be verified."""
+        if self.info.deleted or (not self.info.digest and not self.info.size):
+            return None
+        try:
+            return parse_digest(self.info.digest)
+        except ValueError as error:
+            super().close()
+            raise BadObjectMetaError(
+                self._bucket_name,
+                self.info.name,
+                f"{error}; verify=False reads it without a check",
+            ) from error
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"at {self._position - self._first} of {self.size}"
+        return f"<ObjectReader {self.name!r:.60} in {self._bucket_name}: {state}>"
+
+    # Reading
+
+    def readable(self) -> bool:
+        """True."""
+        return True
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fill `buffer`; return the number of bytes, fewer than asked for only at the end."""
+        view = memoryview(buffer).cast("B")
+        self._check_open()
+        filled = 0
+        while filled < len(view) and self._position < self._end:
+            if self._block_start <= self._position < self._block_end:
+                count = self._copy_from_block(view[filled:])
+            elif len(view) - filled >= _BLOCK_SIZE:
+                # No detour through the block.
+                count = self._fetch(view[filled : filled + _BLOCK_SIZE])
+                self._position += count
+            else:
+                self._fill_block(len(view) - filled)
+                continue
+            filled += count
+        return self._count(filled)
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Return `size` bytes, fewer only at the end; without a size all that are left."""
+        self._check_open()
+        if size is None or size < 0:
+            return self.readall()
+        start, end = self._position, self._position + size
+        if self._block_start <= start and end <= min(self._block_end, self._end):
+            self._position = end
+            self._count(size)
+            offset = start - self._block_start
+            return bytes(memoryview(self._block)[offset : offset + size])
+        return self._read_growing(size)
+
+    def readall(self) -> bytes:
+        """Return all bytes that are left."""
+        self._check_open()
+        return self._read_growing(self._end - self._position)
+
+    def _read_growing(self, size: int) -> bytes:
+        """Read `size` bytes; memory grows as they come, for a stored size may be any number."""
+        whole = io.BytesIO()
+        size = min(size, self._end - self._position)
+        buffer = memoryview(bytearray(max(min(size, _BLOCK_SIZE), 0)))
+        while whole.tell() < size:
+            count = self.readinto(buffer[: size - whole.tell()])
+            whole.write(buffer[:count])
+        return whole.getvalue()
+
+    def read1(self, size: int = -1, /) -> bytes:
+        """Return what is at hand, up to `size` bytes; fetch only if that is nothing."""
+        self._check_open()
+        at_hand = self.peek()
+        return self.read(len(at_hand) if size is None or size < 0 else min(size, len(at_hand)))
+
+    def peek(self, size: int = 0, /) -> bytes:
+        """Return what is at hand without taking it: at least one byte, except at the end."""
+        self._check_open()
+        if self._position >= self._end:
+            return b""
+        if not self._block_start <= self._position < self._block_end:
+            self._fill_block(_LEAST_READ)
+        start = self._position - self._block_start
+        end = min(self._block_end, self._end) - self._block_start
+        return bytes(memoryview(self._block)[start:end])
+
+    def readline(self, size: int | None = -1, /) -> bytes:
+        """Return bytes up to and with the next newline, at most `size`."""
+        self._check_open()
+        limit = -1 if size is None else operator.index(size)
+        line = b""
+        while self._position < self._end and len(line) != limit:
+            if not self._block_start <= self._position < self._block_end:
+                self._fill_block(_LEAST_READ)
+            start = self._position - self._block_start
+            end = min(self._block_end, self._end) - self._block_start
+            if limit >= 0:
+                end = min(end, start + limit - len(line))
+            newline = self._block.find(b"\n", start, end)
+            line += self.read((end if newline < 0 else newline + 1) - start)
+            if newline >= 0:
+                break
+        return line
+
+    def _count(self, count: int) -> int:
+        """Report bytes that are handed out."""
+        if count and self._callback is not None:
+            self._callback(count)
+        return count
+
+    # Fetching
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"read of closed object {self.name!r:.60}")
+        if self._failure is not None:
+            raise fresh(self._failure)
+
+    def _copy_from_block(self, view: memoryview) -> int:
+        start = self._position - self._block_start
+        count = min(len(view), min(self._block_end, self._end) - self._position)
+        view[:count] = memoryview(self._block)[start : start + count]
+        self._position += count
+        return count
+
+    def _fill_block(self, wanted: int) -> None:
+        """Fetch at the position into the block: what is wanted, and a little more."""
+        size = min(max(wanted, _LEAST_READ), _BLOCK_SIZE, self._end - self._position)
+        if len(self._block) < size:
+            self._block = bytearray(size)
+        self._block_start = self._block_end = self._position
+        self._block_end += self._fetch(memoryview(self._block)[:size])
+
+    def _fetch(self, view: memoryview) -> int:
+        """Fetch into `view` at the position, hash, and verify at the end of the object."""
+        assert self._chunks is not None
+        deadline = Deadline(self._timeout)
+        position = self._position
+        view = view[: self._end - position]
+        try:
+            self._chunks.seek(position, deadline)
+            count = self._chunks.read_into(view, deadline)
+            if self._digest is not None and position <= self._hashed < position + count:
+                self._hash.update(view[self._hashed - position : count])
+                self._hashed = position + count
+                if self._hashed == self.info.size:
+                    self._verify(deadline)
+        except ObjStoreError as error:
+            self._failure = error
+            self._chunks.close()
+            raise
+        return count
+
+    def _verify(self, deadline: Deadline) -> None:
+        """Compare what came with what was stored, and make sure that nothing follows."""
+        surplus = self._chunks.surplus(deadline) if self._chunks is not None else b""
+        if surplus:
+            self._hash.update(surplus)
+        if self._hash.digest() != self._digest:
+            raise DigestMismatchError(
+                self._bucket_name,
+                self.info.name,
+                expected=self.info.digest,
+                actual=format_digest(self._hash.digest()),
+            )
+        self.verified = True
+
+    # Positions
+
+    def seekable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the position of the next byte."""
+        self._check_open()
+        return self._position - self._first
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET, /) -> int:
+        """Remember a position, also one behind the end; the next read fetches there."""
+        self._check_open()
+        offset = operator.index(offset)
+        if whence == io.SEEK_SET:
+            position = offset
+        elif whence == io.SEEK_CUR:
+            position = self._position - self._first + offset
+        elif whence == io.SEEK_END:
+            position = self.size + offset
+        else:
+            raise ValueError(f"whence must be 0, 1 or 2, not {whence!r}")
+        if position < 0:
+            # An OSError for those who know files, a ValueError for those who know BytesIO.
+            raise io.UnsupportedOperation(f"negative position {position}")
+        self._position = self._first + position
+        return position
+
+    # The end
+
+    def close(self) -> None:
+        """Leave nothing behind on the server. Twice is fine."""
+        if not self.closed:
+            if getattr(self, "_chunks", None) is not None:
+                self._chunks.close()  # type: ignore[union-attr]
+            self._block = bytearray()
+        super().close()
+
+    def __enter__(self) -> ObjectReader:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        # io.IOBase would call close() here, which locks and sends.
+        chunks = getattr(self, "_chunks", None)
+        if chunks is not None and not self.closed:
+            chunks.abandon()

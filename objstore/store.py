@@ -1,0 +1,912 @@
+"""
+`ObjectStore`: the objects of one bucket.
+
+Reading a name and changing it is a compare-and-set everywhere: the change names the
+version that was read, and on a conflict it is read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any, Literal, TypeVar, overload
+
+from objstore import naming
+from objstore.bucket import Bucket, bucket_errors
+from objstore.commit import Commit, Committed, Previous, purge_replaced
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
+from objstore.core.nuid import next_nuid
+from objstore.errors import (
+    BucketFullError,
+    BucketLinkError,
+    InvalidNameError,
+    LinkError,
+    LinkLoopError,
+    LinkNotAllowedError,
+    LinkToDeletedError,
+    LinkToLinkError,
+    ObjectAlreadyExistsError,
+    ObjectNotFoundError,
+    ObjStoreError,
+    PreconditionFailedError,
+    shorten,
+)
+from objstore.files import check_data, write_data, write_file
+from objstore.jetstream.api import JetStream
+from objstore.listing import iterate_infos
+from objstore.many import SMALL, SmallObject, get_small, put_small, windows
+from objstore.mapping import ObjectMapping
+from objstore.models import (
+    DEFAULT_CHUNK_SIZE,
+    ObjectInfo,
+    ObjectLink,
+    ObjectMeta,
+    ObjectStoreStatus,
+    check_integer,
+)
+from objstore.reader import ObjectReader
+from objstore.watcher import ObjectWatcher
+from objstore.writer import ObjectWriter, TextWriter
+
+__all__ = ["ObjectStore"]
+
+#: Links followed one after the other before it is called a loop.
+_MAX_HOPS = 8
+_MAX_REVISION = 2**63 - 1
+
+_NO_DATA = object()
+_Callback = Callable[[int], object]
+_T = TypeVar("_T")
+
+
+class ObjectStore:
+    """
+    The objects of one bucket. Safe to use from many threads.
+
+    Made by a client: `client.object_store("photos")`. Every method that can wait takes
+    `timeout`: seconds without progress, 30 by default; None waits for ever.
+
+    `name in store`, `for name in store`, `store[name]`, `store[name] = data` and
+    `del store[name]` do what they do with a dict of bytes. There is no `len`: it would
+    need a listing.
+
+    Attributes:
+        bucket: Name of the bucket.
+
+    Errors of every method: `BucketNotFoundError` if the bucket is gone,
+    `ConnectionLostError`, `RequestTimeoutError`, `JetStreamError`.
+    """
+
+    def __init__(
+        self, js: JetStream, bucket: str, stream_info: dict[str, Any], *, owner: object = None
+    ) -> None:
+        self.bucket = bucket
+        self._bucket = Bucket(js, bucket, stream_info)
+        self._owner = owner  # a client that nobody else holds must not be closed meanwhile
+
+    def __repr__(self) -> str:
+        return f"<ObjectStore {self.bucket}>"
+
+    # Putting
+
+    @overload
+    def put(
+        self,
+        name_or_meta: str | ObjectMeta | ObjectInfo,
+        *,
+        description: str | None = ...,
+        headers: Mapping[str, str | Sequence[str]] | None = ...,
+        metadata: Mapping[str, str] | None = ...,
+        chunk_size: int | None = ...,
+        if_absent: bool = ...,
+        if_revision: int | None = ...,
+        callback: _Callback | None = ...,
+        timeout: float | None = ...,
+    ) -> ObjectWriter: ...
+
+    @overload
+    def put(
+        self,
+        name_or_meta: str | ObjectMeta | ObjectInfo,
+        data: Any,
+        *,
+        description: str | None = ...,
+        headers: Mapping[str, str | Sequence[str]] | None = ...,
+        metadata: Mapping[str, str] | None = ...,
+        chunk_size: int | None = ...,
+        if_absent: bool = ...,
+        if_revision: int | None = ...,
+        callback: _Callback | None = ...,
+        timeout: float | None = ...,
+    ) -> ObjectInfo: ...
+
+    def put(
+        self,
+        name_or_meta: str | ObjectMeta | ObjectInfo,
+        data: Any = _NO_DATA,
+        *,
+        description: str | None = None,
+        headers: Mapping[str, str | Sequence[str]] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        chunk_size: int | None = None,
+        if_absent: bool = False,
+        if_revision: int | None = None,
+        callback: _Callback | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo | ObjectWriter:
+        """
+        Store an object, in place of whatever has that name.
+
+        It becomes visible at once and as a whole when all of it is stored; on any error
+        nothing has changed. Stored means: by the server, or by a majority of the replicas.
+        When the server writes to its disk is its own setting (`sync_interval`).
+
+        Args:
+            name_or_meta: Name, or a meta with more.
+            data: Bytes-like; a binary file of any length, seekable or not, read from where
+                it stands and left open; an iterable of bytes; or a path. Without data the
+                result is a file to write.
+            description: For people.
+            headers: Key to one or more values.
+            metadata: Key to value.
+            chunk_size: Bytes per chunk; None for 128 KiB.
+            if_absent: Only if there is no live object of that name.
+            if_revision: Only if the name has this revision (`info.revision`); 0 if never used.
+            callback: Called in this thread with the number of bytes of each step.
+            timeout: Seconds without progress; None for ever.
+
+        Returns:
+            What is stored; without data an `ObjectWriter`.
+
+        Raises:
+            PreconditionFailedError: If `if_absent` or `if_revision` does not hold.
+            BucketFullError, BucketSealedError: If the bucket takes no more.
+            OutcomeUnknownError: If the last step was sent and its fate could not be learnt.
+            TypeError, ValueError: If an argument cannot be used; nothing was sent.
+            LinkNotAllowedError: If the meta is that of a link.
+
+        Source: ADR-20, "Put".
+        """
+        meta = self._make_meta(name_or_meta, description, headers, metadata, chunk_size)
+        check_timeout(timeout)
+        if if_revision is not None:
+            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
+            if if_absent:
+                raise ValueError("if_absent and if_revision exclude each other")
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be callable, not {shorten(callback)}")
+        if data is not _NO_DATA:
+            check_data(data)
+        if isinstance(data, os.PathLike):
+            with open(data, "rb", buffering=0) as file:
+                return self.put(
+                    meta,
+                    file,
+                    if_absent=if_absent,
+                    if_revision=if_revision,
+                    callback=callback,
+                    timeout=timeout,
+                )
+        writer = ObjectWriter(
+            self._bucket,
+            meta,
+            if_absent=if_absent,
+            if_revision=if_revision,
+            callback=callback,
+            timeout=timeout,
+        )
+        if data is _NO_DATA:
+            return writer
+        with writer:
+            write_data(writer, data)
+        return writer.info
+
+    def _make_meta(
+        self,
+        name_or_meta: str | ObjectMeta | ObjectInfo,
+        description: str | None,
+        headers: Mapping[str, str | Sequence[str]] | None,
+        metadata: Mapping[str, str] | None,
+        chunk_size: int | None,
+    ) -> ObjectMeta:
+        if isinstance(name_or_meta, ObjectInfo):
+            if name_or_meta.is_link:
+                raise LinkNotAllowedError(
+                    self.bucket, name_or_meta.name, "put takes no link; add_link makes one"
+                )
+            name_or_meta = name_or_meta.meta
+        meta = name_or_meta if isinstance(name_or_meta, ObjectMeta) else ObjectMeta(name_or_meta)
+        self._bucket.meta_subject(meta.name)  # refuses names that are too long
+        given = {
+            "description": description,
+            "headers": headers,
+            "metadata": metadata,
+            "chunk_size": chunk_size,
+        }
+        fields = {key: value for key, value in given.items() if value is not None}
+        return ObjectMeta(**{**vars(meta), **fields}) if fields else meta
+
+    def put_bytes(
+        self, name: str, data: bytes, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> ObjectInfo:
+        """Store bytes."""
+        return self.put(name, memoryview(data), timeout=timeout)
+
+    def put_string(
+        self, name: str, text: str, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> ObjectInfo:
+        """Store text, as UTF-8."""
+        if not isinstance(text, str):
+            raise TypeError(f"text must be a str, not {type(text).__name__}; put takes bytes")
+        return self.put(name, text.encode(), timeout=timeout)
+
+    def put_file(
+        self,
+        path: str | os.PathLike[str],
+        name: str | None = None,
+        *,
+        callback: _Callback | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """Store a file, under its base name if no other is given."""
+        path = os.fspath(path)
+        with open(path, "rb", buffering=0) as file:
+            return self.put(
+                os.path.basename(path) if name is None else name,
+                file,
+                callback=callback,
+                timeout=timeout,
+            )
+
+    def put_many(
+        self,
+        items: Mapping[str, Any] | Iterable[tuple[str | ObjectMeta, Any]],
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> list[ObjectInfo]:
+        """
+        Store many objects, small ones with many in flight at once.
+
+        Args:
+            items: Name, or meta, to data; data as for `put`.
+
+        Returns:
+            Infos, in the order of the items. When one fails, its error is raised; those
+            before it are stored, and those shortly after it may be.
+        """
+        infos: list[ObjectInfo] = []
+        pairs = items.items() if isinstance(items, Mapping) else items
+        prepared = (self._prepare(name_or_meta, data) for name_or_meta, data in pairs)
+        for batch in windows(prepared, _small_size):
+            small = [item for item in batch if isinstance(item, SmallObject)]
+            if len(small) == len(batch):
+                with bucket_errors(self.bucket):
+                    infos += put_small(self._bucket, small, Deadline(timeout))
+            else:
+                infos += [self.put(item[0], item[1], timeout=timeout) for item in batch]
+        return infos
+
+    def _prepare(
+        self, name_or_meta: str | ObjectMeta, data: Any
+    ) -> SmallObject | tuple[ObjectMeta, Any]:
+        check_data(data)
+        meta = self._make_meta(name_or_meta, None, None, None, None)
+        if isinstance(data, (bytes, bytearray)):
+            limit = min(meta.chunk_size or SMALL, SMALL)
+            if len(data) <= limit:
+                return SmallObject(meta, bytes(data))
+        return meta, data
+
+    # Getting
+
+    def get(
+        self,
+        name: str,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        show_deleted: bool = False,
+        verify: bool = True,
+        callback: _Callback | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectReader:
+        """
+        Open an object to read; links are followed, also into other buckets.
+
+        Args:
+            name: Name of the object.
+            offset: Bytes to leave out at the beginning.
+            length: Bytes to read at the most. A range cannot be verified.
+            show_deleted: Give an empty file for a deleted object instead of an error.
+            verify: False reads what does not match its digest, or has none.
+            callback: Called in this thread with the number of bytes of each read.
+            timeout: Seconds without progress; None for ever.
+
+        Returns:
+            A file: seekable, and closed by a `with` block.
+
+        Raises:
+            ObjectNotFoundError: If it does not exist. It is also a FileNotFoundError and a
+                KeyError.
+            BucketLinkError, LinkLoopError: If a link leads to no object.
+            BadObjectMetaError: If what is stored of it cannot be used.
+
+        Source: ADR-20, "Get".
+        """
+        check_integer("offset", offset, 0, _MAX_REVISION)
+        if length is not None:
+            check_integer("length", length, 0, _MAX_REVISION)
+        bucket, info = self._follow(name, show_deleted, Deadline(timeout))
+        return ObjectReader(
+            bucket,
+            info,
+            name=name,
+            offset=offset,
+            length=length,
+            verify=verify,
+            callback=callback,
+            timeout=timeout,
+        )
+
+    def _follow(
+        self, name: str, show_deleted: bool, deadline: Deadline
+    ) -> tuple[Bucket, ObjectInfo]:
+        """Return an object that is no link, and its bucket."""
+        bucket, at = self._bucket, name
+        seen = set()
+        while True:
+            info = bucket.meta(at, deadline)
+            if info is None or (info.deleted and not show_deleted):
+                raise _not_found(bucket.name, at, info)
+            if info.link is None or info.deleted:
+                return bucket, info
+            seen.add((bucket.name, at))
+            target = info.link
+            if target.name is None:
+                raise BucketLinkError(
+                    bucket.name,
+                    at,
+                    f"it links to the bucket {shorten(target.bucket)}, not an object",
+                )
+            if (target.bucket, target.name) in seen or len(seen) > _MAX_HOPS:
+                raise LinkLoopError(bucket.name, at, f"links lead in a circle from {name!r:.60}")
+            try:
+                naming.meta_subject(target.bucket, target.name)
+            except InvalidNameError as error:
+                raise LinkError(bucket.name, at, f"its target cannot be used: {error}") from error
+            if target.bucket != bucket.name:
+                # Whether it allows direct gets shows when the first is tried.
+                bucket = Bucket(bucket.js, target.bucket, {"config": {"allow_direct": True}})
+            at = target.name
+
+    def get_bytes(self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
+        """Return an object's bytes."""
+        with self.get(name, timeout=timeout) as reader:
+            return reader.read()
+
+    def get_string(self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> str:
+        """Return an object's text, which must be UTF-8."""
+        return self.get_bytes(name, timeout=timeout).decode()
+
+    def get_file(
+        self,
+        name: str,
+        path: str | os.PathLike[str],
+        *,
+        callback: _Callback | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """
+        Write an object to a file, which appears at once and as a whole.
+
+        The bytes go to a temporary file beside it, are verified, and replace what is at
+        `path`; on any error that is untouched. A symbolic link at `path` is replaced, not
+        followed.
+
+        Returns:
+            What is stored of the object.
+
+        Raises:
+            OSError: If the file cannot be written, beside the errors of `get`.
+        """
+        path = os.fspath(path)
+        if os.path.isdir(path):
+            raise IsADirectoryError(f"{path!r} is a directory; name a file in it")
+        with self.get(name, callback=callback, timeout=timeout) as reader:
+            write_file(reader, path)
+            return reader.info
+
+    def get_many(
+        self, names: Iterable[str], *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> Iterator[tuple[str, bytes]]:
+        """
+        Yield names and bytes of many objects, small ones with many in flight at once.
+
+        Raises:
+            ObjectNotFoundError: When it is the turn of one that does not exist.
+        """
+        if isinstance(names, (str, bytes)):
+            raise TypeError("names must be an iterable of names, not one name")
+        check_timeout(timeout)
+        return self._get_many(names, timeout)
+
+    def _get_many(self, names: Iterable[str], timeout: float | None) -> Iterator[tuple[str, bytes]]:
+        for batch in windows(names, lambda name: SMALL // 4):
+            with bucket_errors(self.bucket):
+                found = get_small(self._bucket, batch, Deadline(timeout))
+            for name, data in zip(batch, found, strict=True):
+                yield name, self.get_bytes(name, timeout=timeout) if data is None else data
+
+    @overload
+    def open(
+        self,
+        name: str,
+        mode: Literal["rb"] = ...,
+        buffering: int = ...,
+        *,
+        timeout: float | None = ...,
+    ) -> ObjectReader: ...
+
+    @overload
+    def open(
+        self,
+        name: str,
+        mode: Literal["wb", "xb"],
+        buffering: int = ...,
+        *,
+        timeout: float | None = ...,
+    ) -> ObjectWriter: ...
+
+    @overload
+    def open(
+        self,
+        name: str,
+        mode: str,
+        buffering: int = ...,
+        *,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+        timeout: float | None = ...,
+    ) -> Any: ...
+
+    def open(
+        self,
+        name: str,
+        mode: str = "rb",
+        buffering: int = -1,
+        *,
+        encoding: str | None = None,
+        errors: str | None = None,
+        newline: str | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> Any:
+        """
+        Open an object like the builtin `open`.
+
+        Args:
+            mode: `rb` and `r` read, `wb` and `w` write, `xb` and `x` write what must not
+                exist yet. Objects cannot be appended to or changed in place.
+            buffering: Bytes of an `io.BufferedReader` around a reader; -1 and 0 give the
+                reader itself, which is buffered already.
+            encoding: Of text; UTF-8 by default, on every system.
+
+        Raises:
+            ObjectAlreadyExistsError: With `x`, if the object exists.
+            io.UnsupportedOperation: For `a` and `+`.
+            ValueError: For any other mode.
+        """
+        if not isinstance(mode, str):
+            raise TypeError(f"mode must be a str, not {shorten(mode)}")
+        if "a" in mode or "+" in mode:
+            raise io.UnsupportedOperation(
+                f"mode {shorten(mode)}: an object is written as a whole; "
+                "read it and put it again to append or change"
+            )
+        if mode not in ("r", "rb", "rt", "w", "wb", "wt", "x", "xb", "xt"):
+            raise ValueError(f"mode must be one of rb, wb, xb, r, w, x, not {shorten(mode)}")
+        text = "b" not in mode
+        if not text and not encoding == errors == newline is None:
+            raise ValueError("binary mode takes no encoding, errors or newline")
+        options: dict[str, Any] = {"encoding": encoding or "utf-8", "errors": errors}
+        options["newline"] = newline
+        if "r" in mode:
+            reader = self.get(name, timeout=timeout)
+            if text:
+                return io.TextIOWrapper(io.BufferedReader(reader), **options)
+            return io.BufferedReader(reader, buffering) if buffering > 0 else reader
+        try:
+            writer = self.put(name, if_absent="x" in mode, timeout=timeout)
+        except PreconditionFailedError as error:
+            raise ObjectAlreadyExistsError(self.bucket, name, "it exists") from error
+        return TextWriter(writer, **options) if text else writer
+
+    # Infos
+
+    def get_info(
+        self,
+        name: str,
+        *,
+        show_deleted: bool = False,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """
+        Return what is stored of an object beside its bytes; of a link, the link's own.
+
+        Raises:
+            ObjectNotFoundError: If it does not exist, or is deleted and that was not asked for.
+            BadObjectMetaError: If what is stored of it cannot be used.
+        """
+        info = self._bucket.meta(name, Deadline(timeout))
+        if info is None or (info.deleted and not show_deleted):
+            raise _not_found(self.bucket, name, info)
+        return info
+
+    def update_meta(
+        self,
+        name: str,
+        meta: ObjectMeta | None = None,
+        *,
+        new_name: str | None = None,
+        description: str | None = None,
+        headers: Mapping[str, str | Sequence[str]] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        if_revision: int | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """
+        Change what is stored of an object beside its bytes.
+
+        Args:
+            meta: Replaces name, description, headers and metadata altogether.
+            new_name: Renames. The new name comes first and the old one goes then, so that
+                the bytes always have a name; a reader may see both for a moment, and a
+                process that dies in between leaves both.
+            description, headers, metadata: Change just these; "" and {} clear.
+            if_revision: Only if the object has this revision.
+
+        Returns:
+            What is stored now.
+
+        Raises:
+            ObjectNotFoundError: If it does not exist or is deleted.
+            ObjectAlreadyExistsError: If the new name is taken.
+            PreconditionFailedError: If `if_revision` does not hold.
+
+        Source: ADR-20, "Update meta".
+        """
+        given = {"description": description, "headers": headers, "metadata": metadata}
+        fields: dict[str, Any] = {key: v for key, v in given.items() if v is not None}
+        if meta is not None:
+            if fields or new_name is not None:
+                raise ValueError("give either a meta or keywords")
+            if not isinstance(meta, ObjectMeta):
+                raise TypeError(f"meta must be an ObjectMeta, not {shorten(meta)}")
+        elif not fields and new_name is None:
+            raise ValueError("nothing to change: give a meta or keywords")
+        else:
+            meta = ObjectMeta(name if new_name is None else new_name, **fields)
+            self._bucket.meta_subject(meta.name)
+            fields = {key: getattr(meta, key) for key in fields}
+        if not fields:
+            fields = {} if new_name is not None else _meta_fields(meta)
+        if if_revision is not None:
+            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
+        deadline = Deadline(timeout)
+
+        def attempt() -> ObjectInfo:
+            info = self._live(name, if_revision, deadline)
+            changed = info._replace(name=meta.name, **fields)
+            if meta.name == name:
+                return self._commit(changed, info, deadline)
+            return self._rename(info, changed, deadline)
+
+        return _retry(attempt, deadline, once=if_revision is not None)
+
+    def _live(self, name: str, if_revision: int | None, deadline: Deadline) -> ObjectInfo:
+        """Return the info of an object that exists, and has that revision if one is given."""
+        info = self._bucket.meta(name, deadline)
+        if info is None or info.deleted:
+            raise _not_found(self.bucket, name, info)
+        _check_revision(self.bucket, name, info, if_revision)
+        return info
+
+    def _commit(
+        self, info: ObjectInfo, previous: ObjectInfo | None, deadline: Deadline
+    ) -> ObjectInfo:
+        """Store a meta in place of exactly the previous one."""
+        committed = Commit(self._bucket, info, Previous.of(previous), conditional=True).run(
+            deadline
+        )
+        purge_replaced(self._bucket, committed, deadline)
+        return info._replace(revision=committed.revision)
+
+    def _rename(self, info: ObjectInfo, renamed: ObjectInfo, deadline: Deadline) -> ObjectInfo:
+        """Give an object another name: the new meta first, then the old one goes."""
+        target = self._bucket.meta(renamed.name, deadline)
+        if target is not None and not target.deleted:
+            raise ObjectAlreadyExistsError(self.bucket, renamed.name, "the new name is taken")
+        stored = self._commit(renamed, target, deadline)
+        if not self._bucket.purge_meta(info.name, info.revision, deadline):
+            # Somebody changed the object meanwhile, and its chunks may be gone: undo.
+            self._bucket.purge_meta(renamed.name, stored.revision, deadline)
+            raise PreconditionFailedError(
+                self.bucket, info.name, "it was changed while it was renamed", 0
+            )
+        return stored
+
+    # Removing
+
+    def delete(
+        self,
+        name: str,
+        *,
+        missing_ok: bool = False,
+        if_revision: int | None = None,
+        purge: bool = False,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        """
+        Delete an object, or a link, but not what it leads to.
+
+        A small message stays behind and tells watchers of it. Deleting twice is fine.
+
+        Args:
+            missing_ok: Do nothing if no object ever had that name.
+            if_revision: Only if the object has this revision.
+            purge: Remove the message that stays behind, too.
+
+        Raises:
+            ObjectNotFoundError: If no object ever had that name.
+            PreconditionFailedError: If `if_revision` does not hold.
+
+        Source: ADR-20, "Delete".
+        """
+        if if_revision is not None:
+            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
+        deadline = Deadline(timeout)
+
+        def attempt() -> ObjectInfo | None:
+            info = self._bucket.meta(name, deadline)
+            if info is None:
+                if missing_ok:
+                    return None
+                raise _not_found(self.bucket, name, None)
+            _check_revision(self.bucket, name, info, if_revision)
+            return info if info.deleted else self._bury(info, deadline)
+
+        tombstone = _retry(attempt, deadline, once=if_revision is not None)
+        if purge and tombstone is not None:
+            self._bucket.purge_meta(name, tombstone.revision, deadline)
+
+    def _bury(self, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
+        """Put a tombstone in an object's place, and purge its chunks."""
+        tombstone = info._replace(deleted=True, size=0, chunks=0, digest="")
+        try:
+            tombstone = self._commit(tombstone, info, deadline)
+        except BucketFullError:
+            # No room for the tombstone: the object goes first, and makes the room.
+            if not self._bucket.purge_meta(info.name, info.revision, deadline):
+                raise PreconditionFailedError(
+                    self.bucket, info.name, "it was changed while it was deleted", 0
+                ) from None
+            if not info.is_link:
+                self._bucket.purge_chunks(info.nuid, deadline)
+            with contextlib.suppress(ObjStoreError):  # it only tells watchers
+                return self._commit(tombstone, None, deadline)
+            return tombstone
+        if not info.is_link:
+            purge_replaced(self._bucket, Committed(tombstone.revision, (info.nuid,)), deadline)
+        return tombstone
+
+    # Links
+
+    def add_link(
+        self, name: str, target: ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> ObjectInfo:
+        """
+        Make a name that leads to another object, in this bucket or another.
+
+        Args:
+            target: What `get_info` said of the object.
+
+        Raises:
+            LinkToLinkError, LinkToDeletedError: If the target is such.
+            ObjectAlreadyExistsError: If an object, that is no link, has the name.
+
+        Source: ADR-20, "Links".
+        """
+        if not isinstance(target, ObjectInfo):
+            raise TypeError(f"target must be an ObjectInfo, as of get_info, not {shorten(target)}")
+        naming.meta_subject(target.bucket, target.name)
+        if target.deleted:
+            raise LinkToDeletedError(
+                self.bucket, name, f"its target {target.name!r:.60} is deleted"
+            )
+        if target.is_link:
+            raise LinkToLinkError(self.bucket, name, f"its target {target.name!r:.60} is a link")
+        return self._add_link(name, ObjectLink(target.bucket, target.name), timeout)
+
+    def add_bucket_link(
+        self,
+        name: str,
+        bucket: ObjectStore | str,
+        *,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """
+        Make a name that leads to a bucket.
+
+        Raises:
+            ObjectAlreadyExistsError: If an object, that is no link, has the name.
+
+        Source: ADR-20, "Links".
+        """
+        target = bucket.bucket if isinstance(bucket, ObjectStore) else bucket
+        return self._add_link(name, ObjectLink(naming.check_bucket(target)), timeout)
+
+    def _add_link(self, name: str, link: ObjectLink, timeout: float | None) -> ObjectInfo:
+        deadline = Deadline(timeout)
+        blank = ObjectInfo(
+            bucket=self.bucket,
+            name=name,
+            nuid=next_nuid(),
+            size=0,
+            chunks=0,
+            digest="",
+            mtime=datetime.now(timezone.utc),
+            link=link,
+        )
+
+        def attempt() -> ObjectInfo:
+            current = self._bucket.meta(name, deadline)
+            if current is not None and not current.deleted and not current.is_link:
+                raise ObjectAlreadyExistsError(self.bucket, name, "an object has this name")
+            return self._commit(blank, current, deadline)
+
+        return _retry(attempt, deadline, once=False)
+
+    # The bucket
+
+    def list(
+        self,
+        *,
+        prefix: str = "",
+        show_deleted: bool = False,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> list[ObjectInfo]:
+        """
+        Return the infos of all objects, in the order of their last change.
+
+        Every object that is there for the whole call is in it, once. An entry that cannot
+        be read is left out, with a warning in the log.
+
+        Args:
+            prefix: Only names that begin so. The whole bucket is read all the same.
+            show_deleted: With what deleted objects leave behind.
+        """
+        return [
+            info
+            for info in iterate_infos(self._bucket, Deadline(timeout))
+            if info.name.startswith(prefix) and (show_deleted or not info.deleted)
+        ]
+
+    def watch(
+        self,
+        *,
+        include_history: bool = False,
+        ignore_deletes: bool = False,
+        updates_only: bool = False,
+        prefix: str = "",
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectWatcher:
+        """
+        Watch the bucket: what is there, then None, then what changes.
+
+        Args:
+            include_history: Begin with every version that is stored, not only the last.
+            ignore_deletes: Leave deleted objects out.
+            updates_only: Leave out what is there, and the None.
+            prefix: Only names that begin so.
+            timeout: Seconds to begin; the watch itself waits for changes for ever.
+        """
+        return ObjectWatcher(
+            self._bucket,
+            include_history=include_history,
+            ignore_deletes=ignore_deletes,
+            updates_only=updates_only,
+            prefix=prefix,
+            timeout=timeout,
+        )
+
+    def status(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> ObjectStoreStatus:
+        """Return how the bucket is: its configuration and its size."""
+        info = self._bucket.stream_info(Deadline(timeout))
+        return ObjectStoreStatus.from_stream(self.bucket, info)
+
+    def seal(self, *, timeout: float | None = DEFAULT_TIMEOUT) -> None:
+        """Let the bucket never change again. It can still be deleted as a whole."""
+        deadline = Deadline(timeout)
+        config = {**self._bucket.stream_info(deadline)["config"], "sealed": True}
+        with bucket_errors(self.bucket):
+            self._bucket.js.update_stream(config, deadline)
+
+    def copy(
+        self,
+        name: str,
+        new_name: str,
+        *,
+        store: ObjectStore | None = None,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> ObjectInfo:
+        """
+        Copy an object with its meta, through this process; a link is followed.
+
+        Args:
+            store: Where the copy goes; this bucket if None.
+        """
+        target = self if store is None else store
+        with self.get(name, timeout=timeout) as reader:
+            meta = ObjectMeta(**{**vars(reader.info.meta), "name": new_name})
+            return target.put(meta, reader, timeout=timeout)
+
+    # The store as a dict
+
+    def mapping(self, prefix: str = "") -> ObjectMapping:
+        """Return a full `MutableMapping` of names to bytes; names below `prefix`, without it."""
+        return ObjectMapping(self, prefix)
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        info = self._bucket.meta(name, Deadline(DEFAULT_TIMEOUT))
+        return info is not None and not info.deleted
+
+    def __iter__(self) -> Iterator[str]:
+        for info in iterate_infos(self._bucket, Deadline(DEFAULT_TIMEOUT)):
+            if not info.deleted:
+                yield info.name
+
+    def __getitem__(self, name: str) -> bytes:
+        return self.get_bytes(name)
+
+    def __setitem__(self, name: str, data: Any) -> None:
+        self.put(name, data)
+
+    def __delitem__(self, name: str) -> None:
+        self._live(name, None, Deadline(DEFAULT_TIMEOUT))
+        self.delete(name)
+
+
+def _not_found(bucket: str, name: str, info: ObjectInfo | None) -> ObjectNotFoundError:
+    return ObjectNotFoundError(
+        bucket, name, "it does not exist" if info is None else "it is deleted"
+    )
+
+
+def _check_revision(bucket: str, name: str, info: ObjectInfo, if_revision: int | None) -> None:
+    if if_revision is not None and info.revision != if_revision:
+        raise PreconditionFailedError(
+            bucket, name, f"its revision is {info.revision}, not {if_revision}", info.revision
+        )
+
+
+def _meta_fields(meta: ObjectMeta) -> dict[str, Any]:
+    return {key: getattr(meta, key) for key in ("description", "headers", "metadata")}
+
+
+def _retry(attempt: Callable[[], _T], deadline: Deadline, *, once: bool) -> _T:
+    """Read and change again for as long as others change the same object first."""
+    while True:
+        try:
+            return attempt()
+        except PreconditionFailedError:
+            if once or deadline.expired:
+                raise
+
+
+def _small_size(item: SmallObject | tuple[ObjectMeta, Any]) -> int:
+    return len(item.data) if isinstance(item, SmallObject) else DEFAULT_CHUNK_SIZE

@@ -1,0 +1,168 @@
+"""
+`ObjectWatcher`: what is in a bucket, and then what changes.
+
+One ordered consumer reads the metas that are there until the server has no more, and goes
+on with those that come: nothing lies between the two, and a lost connection only delays.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from types import TracebackType
+
+from objstore import naming
+from objstore.bucket import Bucket, bucket_errors
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
+from objstore.errors import ConnectionLostError, RequestTimeoutError
+from objstore.jetstream.consumer import OrderedConsumer
+from objstore.jetstream.messages import StreamMessage
+from objstore.listing import decode_or_skip, newest
+from objstore.models import ObjectInfo
+
+__all__ = ["ObjectWatcher"]
+
+
+class ObjectWatcher:
+    """
+    Yields infos of what is there, then one None, then infos of what changes.
+
+    Iterating waits for changes for ever; `stop()`, from any thread, ends it, and so does
+    leaving a `with` block.
+
+    Args:
+        include_history: Begin with every version that is stored, not only the last.
+        ignore_deletes: Leave deleted objects out.
+        updates_only: Leave out what is there, and the None.
+        prefix: Only objects whose names begin so.
+
+    Example:
+        >>> with store.watch() as watcher:
+        ...     for info in watcher:
+        ...         if info is None:
+        ...             break  # that was all there is
+
+    Source: ADR-20, "Watch".
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        *,
+        include_history: bool = False,
+        ignore_deletes: bool = False,
+        updates_only: bool = False,
+        prefix: str = "",
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> None:
+        if include_history and updates_only:
+            raise ValueError("include_history and updates_only exclude each other")
+        self._bucket = bucket
+        self._ignore_deletes = ignore_deletes
+        self._include_history = include_history
+        self._prefix = prefix
+        self._stopped = False
+        self._ready: deque[ObjectInfo | None] = deque()
+        # Metas that were there, gathered until the last of them has come.
+        self._initial: list[StreamMessage] | None = None if updates_only else []
+        with bucket_errors(bucket.name):
+            self._consumer = OrderedConsumer(
+                bucket.js,
+                bucket.stream,
+                naming.meta_subjects(bucket.name),
+                Deadline(timeout),
+                deliver_policy="new" if updates_only else "all",
+                until_empty=not updates_only,
+            )
+
+    def __repr__(self) -> str:
+        return f"<ObjectWatcher of {self._bucket.name}{': stopped' if self._stopped else ''}>"
+
+    def next(self, timeout: float | None = None) -> ObjectInfo | None:
+        """
+        Return the next info, or the one None between what was there and what changes.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever.
+
+        Raises:
+            RequestTimeoutError: If nothing changes in time; the watch goes on.
+            ValueError: If the watcher is stopped.
+            BucketNotFoundError: If the bucket is deleted.
+            ConnectionLostError: If the client is closed.
+        """
+        deadline = Deadline(timeout)
+        while not self._ready:
+            if self._stopped:
+                raise ValueError("the watcher is stopped")
+            message = self._next_message(deadline)
+            if message is not None:
+                if self._initial is None or self._include_history:
+                    self._show(message)
+                else:
+                    self._initial.append(message)
+            elif self._consumer.exhausted:
+                self._end_initial()
+            elif deadline.expired:
+                raise RequestTimeoutError(
+                    f"bucket {self._bucket.name}: no change within {timeout} s"
+                )
+        return self._ready.popleft()
+
+    def _next_message(self, deadline: Deadline) -> StreamMessage | None:
+        try:
+            with bucket_errors(self._bucket.name):
+                return self._consumer.next(deadline.remaining())
+        except ConnectionLostError:
+            if self._stopped:
+                raise ValueError("the watcher is stopped") from None
+            raise
+
+    def _end_initial(self) -> None:
+        """Show what was there, then the marker, and go on with what comes."""
+        for message in newest(iter(self._initial or ())):
+            self._show(message)
+        self._initial = None
+        self._ready.append(None)
+        self._consumer.follow()
+
+    def _show(self, message: StreamMessage) -> None:
+        info = decode_or_skip(self._bucket, message)
+        if info is None or not info.name.startswith(self._prefix):
+            return
+        if not (info.deleted and self._ignore_deletes):
+            self._ready.append(info)
+
+    def stop(self) -> None:
+        """End the watch, from any thread. Twice is fine."""
+        if not self._stopped:
+            self._stopped = True
+            self._consumer.stop()
+            self._consumer.close()
+
+    def __iter__(self) -> Iterator[ObjectInfo | None]:
+        while not self._stopped:
+            try:
+                info = self.next()
+            except ValueError:
+                if self._stopped:
+                    return
+                raise
+            yield info
+
+    def __enter__(self) -> ObjectWatcher:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def __del__(self) -> None:
+        # Finalizers take no lock: the server hears of it with the next command.
+        consumer = getattr(self, "_consumer", None)
+        if consumer is not None and not self._stopped:
+            consumer.abandon()

@@ -1,0 +1,383 @@
+"""
+`ObjectWriter`: a file that becomes an object when it is closed.
+
+Bytes are gathered into blocks of about 1 MiB, each hashed at once and sent as full chunks
+in one write. The meta goes out when every chunk is acked. Until then nothing is visible,
+and whatever goes wrong purges the chunks again.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+from collections.abc import Callable
+from datetime import datetime, timezone
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from objstore import naming
+from objstore.bucket import Bucket
+from objstore.commit import Commit, Previous, purge_replaced, read_previous
+from objstore.core.deadline import Deadline
+from objstore.core.nuid import next_nuid
+from objstore.core.protocol import Buffer
+from objstore.digest import format_digest, new_hash
+from objstore.errors import (
+    BucketNotFoundError,
+    ObjStoreError,
+    OutcomeUnknownError,
+    PreconditionFailedError,
+)
+from objstore.jetstream.publisher import Publisher
+from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+__all__ = ["ObjectWriter", "TextWriter"]
+
+logger = logging.getLogger(__name__)
+
+#: Bytes hashed and sent at once.
+_BLOCK_SIZE = 1 << 20
+#: Seconds for the purge after a failure: it may not hide the failure for long.
+_PURGE_TIMEOUT = 5.0
+
+
+class ObjectWriter(io.RawIOBase):
+    """
+    A file that becomes an object when it is closed. For one thread, like any file.
+
+    `close()` commits, and so does leaving a `with` block; an exception in the block, or
+    `abort()`, leaves everything as it was. A writer that is dropped without `close()` is
+    abandoned with a `ResourceWarning`: its chunks stay behind and are never visible.
+
+    Attributes:
+        name: Name of the object.
+        mode: Always `wb`.
+
+    Raises:
+        PreconditionFailedError: If `if_absent` or `if_revision` does not hold; when it is
+            made, or when it is closed.
+        BucketNotFoundError, BucketSealedError, BucketFullError: From `write` and `close`.
+        RequestTimeoutError: If there is no progress for `timeout` seconds.
+
+    Source: ADR-20, "Put".
+    """
+
+    def __init__(
+        self,
+        bucket: Bucket,
+        meta: ObjectMeta,
+        *,
+        if_absent: bool = False,
+        if_revision: int | None = None,
+        callback: Callable[[int], object] | None = None,
+        timeout: float | None,
+    ) -> None:
+        super().__init__()
+        self._opened = False
+        self.name = meta.name
+        self.mode = "wb"
+        self._bucket = bucket
+        self._meta = meta
+        self._callback = callback
+        self._conditional = if_absent or if_revision is not None
+        self._deadline = Deadline(timeout)
+        self._info: ObjectInfo | None = None
+        self._nuid = next_nuid()
+        self._hash = new_hash()
+        self._size = 0
+        self._chunks = 0
+        self._free: list[bytearray] = []
+        self._block: bytearray | None = None
+        self._filled = 0
+        self._publisher: Publisher | None = None
+        limit = bucket.js.connection.max_payload(self._deadline)
+        self._chunk_size = min(meta.chunk_size or DEFAULT_CHUNK_SIZE, limit)
+        self._block_size = max(_BLOCK_SIZE // self._chunk_size, 1) * self._chunk_size
+        # Asked now and answered while chunks are on their way.
+        self._previous_request = bucket.ask_meta(meta.name, self._deadline)
+        self._previous: Previous | None = None
+        if self._conditional:
+            self._check_condition(if_absent, if_revision)
+        self._opened = True
+
+    def __repr__(self) -> str:
+        state = "closed" if self.closed else f"{self._size + self._filled} bytes"
+        return f"<ObjectWriter {self.name!r:.60} in {self._bucket.name}: {state}>"
+
+    # What is replaced
+
+    def _take_previous(self) -> Previous:
+        if self._previous is None:
+            message = self._bucket.take_meta_message(self._previous_request, self._deadline)
+            self._previous = read_previous(self._bucket, self.name, message)
+        return self._previous
+
+    def _check_condition(self, if_absent: bool, if_revision: int | None) -> None:
+        """Refuse before a byte is sent, rather than when all of them are."""
+        info = self._bucket.take_meta(self.name, self._previous_request, self._deadline)
+        self._previous = Previous.of(info)
+        revision = self._previous.revision
+        detail = ""
+        if if_absent and info is not None and not info.deleted:
+            detail = f"it exists, with revision {revision}"
+        elif if_revision is not None and if_revision != revision:
+            detail = f"its revision is {revision}, not {if_revision}"
+        if detail:
+            raise PreconditionFailedError(self._bucket.name, self.name, detail, revision)
+
+    # Writing
+
+    def writable(self) -> bool:
+        """True."""
+        return True
+
+    def tell(self) -> int:
+        """Return the number of bytes written."""
+        self._check_open()
+        return self._size + self._filled
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError(f"write to closed object {self.name!r:.60}")
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """
+        Take all of `data`; send it as soon as a block is full.
+
+        Returns:
+            The number of bytes: always all of them.
+        """
+        self._check_open()
+        if isinstance(data, str):
+            raise TypeError("a bytes-like object is required, not str; open with 'w' for text")
+        view = memoryview(data).cast("B")
+        total = len(view)
+        try:
+            if not self._filled and isinstance(data, bytes):
+                # Nobody can change these bytes: they need no copy of ours.
+                whole = total - total % self._block_size
+                self._send_whole(view[:whole])
+                view = view[whole:]
+            while view:
+                room = self._room()
+                count = min(len(room), len(view))
+                room[:count] = view[:count]
+                view = view[count:]
+                self._fill(count)
+        except BaseException:
+            self.abort()
+            raise
+        return total
+
+    def write_all(self, data: Buffer) -> None:
+        """Send `data` to the last byte, without a copy: it may not change until `close`."""
+        try:
+            self._send_whole(memoryview(data).cast("B"))
+        except BaseException:
+            self.abort()
+            raise
+
+    def write_from(self, source: Any) -> None:
+        """Send what a binary file gives until its end; the file stays open."""
+        try:
+            readinto = getattr(source, "readinto", None)
+            while True:
+                room = self._room()
+                if readinto is not None:
+                    count = readinto(room)
+                else:
+                    data = source.read(len(room))
+                    if isinstance(data, str):
+                        raise TypeError(
+                            "the file gives str: open it in binary mode, or put_string(name, text)"
+                        )
+                    count = None if data is None else len(data)
+                    if count:
+                        self.write(data)
+                        continue
+                if count is None:
+                    raise BlockingIOError("the file has no data now; put needs a blocking one")
+                if not count:
+                    return
+                if not 0 < count <= len(room):
+                    raise ValueError(f"readinto of the file says {count} of {len(room)} bytes")
+                self._fill(count)
+        except BaseException:
+            self.abort()
+            raise
+
+    def _room(self) -> memoryview:
+        """Return what is free in the current block, never empty."""
+        if self._block is None:
+            self._block = self._free.pop() if self._free else bytearray(self._block_size)
+        return memoryview(self._block)[self._filled : self._block_size]
+
+    def _fill(self, count: int) -> None:
+        """Count bytes put into the room; send the block when it is full."""
+        self._filled += count
+        if self._filled == self._block_size:
+            self._send_block()
+        if self._callback is not None:
+            self._callback(count)
+
+    def _send_block(self) -> None:
+        block, filled = self._block, self._filled
+        if block is None or not filled:
+            return
+        self._block, self._filled = None, 0
+        # The block's memory is ours again when its last chunk is acked.
+        self._send(memoryview(block)[:filled], lambda: self._free.append(block))
+
+    def _send_whole(self, view: memoryview) -> None:
+        """Send memory that stays as it is."""
+        for start in range(0, len(view), self._block_size):
+            block = view[start : start + self._block_size]
+            self._send(block, None)
+            if self._callback is not None:
+                self._callback(len(block))
+
+    def _send(self, block: memoryview, release: Callable[[], None] | None) -> None:
+        """Hash a block and publish its chunks."""
+        if self._publisher is None:
+            subject = naming.chunk_subject(self._bucket.name, self._nuid)
+            connection = self._bucket.js.connection
+            self._publisher = Publisher(connection, self._bucket.stream, subject, self._deadline)
+        self._hash.update(block)
+        step = self._chunk_size
+        chunks = [block[start : start + step] for start in range(0, len(block), step)]
+        self._deadline.extend()
+        with self._bucket.publish_errors():
+            self._publisher.publish(chunks, self._deadline, release=release)
+        self._size += len(block)
+        self._chunks += len(chunks)
+
+    # The end
+
+    @property
+    def info(self) -> ObjectInfo:
+        """
+        What was stored.
+
+        Raises:
+            ValueError: Before `close()` has committed.
+        """
+        if self._info is None:
+            raise ValueError(f"object {self.name!r:.60} is not committed; close() does it")
+        return self._info
+
+    def close(self) -> None:
+        """Send what is left, wait for every ack, and make the object visible."""
+        if self.closed:
+            return
+        try:
+            self._deadline.extend()
+            self._send_block()
+            if self._publisher is not None:
+                with self._bucket.publish_errors():
+                    self._publisher.finish(self._deadline)
+            self._commit()
+        except OutcomeUnknownError:
+            self._release()  # the object may be live: its chunks are not ours to purge
+            raise
+        except BaseException:
+            self.abort()
+            raise
+        self._release()
+
+    def _commit(self) -> None:
+        self._deadline.extend()
+        info = ObjectInfo(
+            bucket=self._bucket.name,
+            name=self.name,
+            nuid=self._nuid,
+            size=self._size,
+            chunks=self._chunks,
+            digest=format_digest(self._hash.digest()),
+            mtime=datetime.now(timezone.utc),
+            description=self._meta.description,
+            headers={key: list(values) for key, values in self._meta.headers.items()},
+            metadata=dict(self._meta.metadata),
+            chunk_size=self._chunk_size,
+        )
+        commit = Commit(self._bucket, info, self._take_previous(), conditional=self._conditional)
+        committed = commit.run(self._deadline)
+        self._info = info._replace(revision=committed.revision)
+        self._deadline.extend()
+        purge_replaced(self._bucket, committed, self._deadline)
+
+    def abort(self) -> None:
+        """Give up: purge what was sent. The object stays as it was. Twice is fine."""
+        if self.closed:
+            return
+        super().close()  # whatever happens next, this is not tried twice
+        if self._publisher is not None and self._publisher.sent:
+            # A chunk that lands after the purge would stay for ever.
+            self._publisher.settle()
+            try:
+                self._bucket.purge_chunks(self._nuid, Deadline(_PURGE_TIMEOUT))
+            except BucketNotFoundError:
+                pass  # gone with the bucket
+            except ObjStoreError as error:
+                # The error that led here matters more.
+                logger.warning("chunks %s of %r stay behind: %s", self._nuid, self.name, error)
+        self._release()
+
+    def _release(self) -> None:
+        """Let go of everything and count as closed."""
+        self._previous_request.forget()
+        if self._publisher is not None:
+            self._publisher.close()
+        self._block = None
+        self._filled = 0
+        self._free.clear()
+        super().close()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is None:
+            self.close()
+        else:
+            self.abort()
+
+    def __del__(self) -> None:
+        # io.IOBase would call close() here, and so commit half an object.
+        if self._opened and not self.closed:
+            warnings.warn(f"unclosed {self!r}: upload abandoned", ResourceWarning, 2, source=self)
+            self._previous_request.abandon()
+            if self._publisher is not None:
+                self._publisher.abandon()
+
+
+class TextWriter(io.TextIOWrapper):
+    """A text file over an `ObjectWriter`: an exception, or dropping it, commits nothing."""
+
+    def __init__(self, raw: ObjectWriter, **options: Any) -> None:
+        super().__init__(raw, **options)
+        self._raw_writer = raw
+
+    def abort(self) -> None:
+        """Give up: the object stays as it was."""
+        self._raw_writer.abort()
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if exc_type is not None:
+            self.abort()
+        else:
+            self.close()
+
+    def __del__(self) -> None:
+        # The raw writer warns for itself; io.TextIOWrapper would close, and so commit.
+        pass

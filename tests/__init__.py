@@ -1,0 +1,1 @@
+"""Tests, in the order of the house: `tests/core/test_nuid.py` tests `objstore/core/nuid.py`."""

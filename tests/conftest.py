@@ -1,0 +1,91 @@
+"""
+What every test may ask for: a server, a client, a bucket, and proof that threads end.
+
+One server serves the whole run. Tests that stop, pause or configure a server make their
+own with `make_server`. Tests of pure code ask for nothing and start nothing.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from objstore.client import Client
+from objstore.server import LocalServer
+from objstore.store import ObjectStore
+
+__all__: list[str] = []
+
+#: Seconds that a thread of ours gets to end after the test that started it.
+THREAD_END_TIMEOUT = 5.0
+
+_counter = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_survives() -> Iterator[None]:
+    """Fail a test that leaves one of the package's threads running."""
+    before = set(threading.enumerate())
+    yield
+    ours = [t for t in threading.enumerate() if t.name.startswith("objstore-")]
+    for thread in set(ours) - before:
+        thread.join(THREAD_END_TIMEOUT)
+        assert not thread.is_alive(), f"{thread.name} is still running"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
+    """A server for the whole run: do not stop or pause it."""
+    with LocalServer(tmp_path_factory.mktemp("server")) as server:
+        yield server
+
+
+@pytest.fixture
+def make_server(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Callable[..., LocalServer]]:
+    """
+    A function that starts a server for one test, which may stop it whenever it likes.
+
+    Its first argument is the text of a configuration file; keywords go to `LocalServer`.
+    """
+    servers: list[LocalServer] = []
+
+    def make(config: str = "", **options: Any) -> LocalServer:
+        directory = tmp_path_factory.mktemp("server")
+        options.setdefault("directory", directory)
+        if config:
+            options["config"] = directory / "nats-server.conf"
+            options["config"].write_text(config, encoding="utf-8")
+        servers.append(LocalServer(**options))
+        return servers[-1]
+
+    yield make
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def client(server: LocalServer) -> Iterator[Client]:
+    """A connected client of the run's server."""
+    with Client(server.url) as client:
+        yield client
+
+
+@pytest.fixture
+def bucket() -> str:
+    """The name of a bucket that no other test uses and that does not exist yet."""
+    return f"bucket-{next(_counter)}"
+
+
+@pytest.fixture
+def store(client: Client, bucket: str) -> Iterator[ObjectStore]:
+    """An empty object store of its own."""
+    yield client.create_object_store(bucket)
+    # Keeps the shared server small; a test may have deleted the bucket itself.
+    if bucket in client.object_store_names():
+        client.delete_object_store(bucket)
