@@ -14,6 +14,7 @@ import logging
 
 from objstore._version import __version__
 from objstore.client import Client, connect
+from objstore.config import ObjectStoreConfig, ObjectStoreStatus, Placement
 from objstore.errors import (
     AuthenticationError,
     BadObjectMetaError,
@@ -50,14 +51,7 @@ from objstore.errors import (
     TruncatedObjectError,
 )
 from objstore.mapping import ObjectMapping
-from objstore.models import (
-    ObjectInfo,
-    ObjectLink,
-    ObjectMeta,
-    ObjectStoreConfig,
-    ObjectStoreStatus,
-    Placement,
-)
+from objstore.models import ObjectInfo, ObjectLink, ObjectMeta
 from objstore.reader import ObjectReader
 from objstore.server import LocalServer, local
 from objstore.store import ObjectStore

@@ -25,7 +25,8 @@ from objstore.errors import (
 )
 from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
-from objstore.models import ObjectInfo, decode_info
+from objstore.meta_json import decode_info
+from objstore.models import ObjectInfo
 
 __all__ = ["FULL", "Bucket", "bucket_errors"]
 

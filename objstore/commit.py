@@ -30,7 +30,8 @@ from objstore.errors import (
 from objstore.jetstream.api import ErrorCode
 from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import PubAck, parse_ack
-from objstore.models import ObjectInfo, encode_info
+from objstore.meta_json import encode_info
+from objstore.models import ObjectInfo
 
 __all__ = ["Commit", "Committed", "Previous", "purge_replaced", "read_previous"]
 

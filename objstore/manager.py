@@ -9,10 +9,10 @@ from typing import Any
 
 from objstore import naming
 from objstore.bucket import bucket_errors
+from objstore.config import ObjectStoreConfig, ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import BucketExistsError, BucketNotFoundError, JetStreamError
 from objstore.jetstream.api import ErrorCode, JetStream
-from objstore.models import ObjectStoreConfig, ObjectStoreStatus
 from objstore.store import ObjectStore
 
 __all__ = ["ObjectStoreManager"]

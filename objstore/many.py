@@ -9,6 +9,7 @@ expected, takes the way of a single object.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
@@ -131,7 +132,7 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
         _purge_uncommitted(bucket, infos, committed)
         raise
     _purge_all(bucket, list(committed.values()), deadline)
-    return [info._replace(revision=committed[n].revision) for n, info in enumerate(infos)]
+    return [replace(info, revision=committed[n].revision) for n, info in enumerate(infos)]
 
 
 def _describe(bucket: Bucket, small: SmallObject) -> ObjectInfo:

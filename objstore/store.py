@@ -7,35 +7,27 @@ version that was read, and on a conflict it is read again.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import datetime, timezone
 from typing import Any, Literal, TypeVar, overload
 
-from objstore import naming
+from objstore import changes, naming
 from objstore.bucket import Bucket, bucket_errors
-from objstore.commit import Commit, Committed, Previous, purge_replaced
+from objstore.checks import MAX_SIZE, check_integer
+from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
-from objstore.core.nuid import next_nuid
 from objstore.errors import (
-    BucketFullError,
-    BucketLinkError,
-    InvalidNameError,
-    LinkError,
-    LinkLoopError,
     LinkNotAllowedError,
     LinkToDeletedError,
     LinkToLinkError,
     ObjectAlreadyExistsError,
-    ObjectNotFoundError,
-    ObjStoreError,
     PreconditionFailedError,
     shorten,
 )
 from objstore.files import check_data, write_data, write_file
 from objstore.jetstream.api import JetStream
+from objstore.links import follow
 from objstore.listing import iterate_infos
 from objstore.many import SMALL, SmallObject, get_small, put_small, windows
 from objstore.mapping import ObjectMapping
@@ -44,8 +36,6 @@ from objstore.models import (
     ObjectInfo,
     ObjectLink,
     ObjectMeta,
-    ObjectStoreStatus,
-    check_integer,
 )
 from objstore.reader import ObjectReader
 from objstore.watcher import ObjectWatcher
@@ -53,9 +43,6 @@ from objstore.writer import ObjectWriter, TextWriter
 
 __all__ = ["ObjectStore"]
 
-#: Links followed one after the other before it is called a loop.
-_MAX_HOPS = 8
-_MAX_REVISION = 2**63 - 1
 
 _NO_DATA = object()
 _Callback = Callable[[int], object]
@@ -172,10 +159,9 @@ class ObjectStore:
         """
         meta = self._make_meta(name_or_meta, description, headers, metadata, chunk_size)
         check_timeout(timeout)
-        if if_revision is not None:
-            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
-            if if_absent:
-                raise ValueError("if_absent and if_revision exclude each other")
+        _check_revision(if_revision)
+        if if_absent and if_revision is not None:
+            raise ValueError("if_absent and if_revision exclude each other")
         if callback is not None and not callable(callback):
             raise TypeError(f"callback must be callable, not {shorten(callback)}")
         if data is not _NO_DATA:
@@ -336,10 +322,10 @@ class ObjectStore:
 
         Source: ADR-20, "Get".
         """
-        check_integer("offset", offset, 0, _MAX_REVISION)
+        check_integer("offset", offset, 0, MAX_SIZE)
         if length is not None:
-            check_integer("length", length, 0, _MAX_REVISION)
-        bucket, info = self._follow(name, show_deleted, Deadline(timeout))
+            check_integer("length", length, 0, MAX_SIZE)
+        bucket, info = follow(self._bucket, name, show_deleted, Deadline(timeout))
         return ObjectReader(
             bucket,
             info,
@@ -350,37 +336,6 @@ class ObjectStore:
             callback=callback,
             timeout=timeout,
         )
-
-    def _follow(
-        self, name: str, show_deleted: bool, deadline: Deadline
-    ) -> tuple[Bucket, ObjectInfo]:
-        """Return an object that is no link, and its bucket."""
-        bucket, at = self._bucket, name
-        seen = set()
-        while True:
-            info = bucket.meta(at, deadline)
-            if info is None or (info.deleted and not show_deleted):
-                raise _not_found(bucket.name, at, info)
-            if info.link is None or info.deleted:
-                return bucket, info
-            seen.add((bucket.name, at))
-            target = info.link
-            if target.name is None:
-                raise BucketLinkError(
-                    bucket.name,
-                    at,
-                    f"it links to the bucket {shorten(target.bucket)}, not an object",
-                )
-            if (target.bucket, target.name) in seen or len(seen) > _MAX_HOPS:
-                raise LinkLoopError(bucket.name, at, f"links lead in a circle from {name!r:.60}")
-            try:
-                naming.meta_subject(target.bucket, target.name)
-            except InvalidNameError as error:
-                raise LinkError(bucket.name, at, f"its target cannot be used: {error}") from error
-            if target.bucket != bucket.name:
-                # Whether it allows direct gets shows when the first is tried.
-                bucket = Bucket(bucket.js, target.bucket, {"config": {"allow_direct": True}})
-            at = target.name
 
     def get_bytes(self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
         """Return an object's bytes."""
@@ -542,7 +497,7 @@ class ObjectStore:
         """
         info = self._bucket.meta(name, Deadline(timeout))
         if info is None or (info.deleted and not show_deleted):
-            raise _not_found(self.bucket, name, info)
+            raise changes.not_found(self.bucket, name, info)
         return info
 
     def update_meta(
@@ -578,65 +533,23 @@ class ObjectStore:
 
         Source: ADR-20, "Update meta".
         """
-        given = {"description": description, "headers": headers, "metadata": metadata}
-        fields: dict[str, Any] = {key: v for key, v in given.items() if v is not None}
+        keywords = {"description": description, "headers": headers, "metadata": metadata}
+        given: dict[str, Any] = {key: v for key, v in keywords.items() if v is not None}
         if meta is not None:
-            if fields or new_name is not None:
+            if given or new_name is not None:
                 raise ValueError("give either a meta or keywords")
             if not isinstance(meta, ObjectMeta):
                 raise TypeError(f"meta must be an ObjectMeta, not {shorten(meta)}")
-        elif not fields and new_name is None:
+            given, new_name = {key: getattr(meta, key) for key in keywords}, meta.name
+        elif not given and new_name is None:
             raise ValueError("nothing to change: give a meta or keywords")
-        else:
-            meta = ObjectMeta(name if new_name is None else new_name, **fields)
-            self._bucket.meta_subject(meta.name)
-            fields = {key: getattr(meta, key) for key in fields}
-        if not fields:
-            fields = {} if new_name is not None else _meta_fields(meta)
-        if if_revision is not None:
-            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
-        deadline = Deadline(timeout)
-
-        def attempt() -> ObjectInfo:
-            info = self._live(name, if_revision, deadline)
-            changed = info._replace(name=meta.name, **fields)
-            if meta.name == name:
-                return self._commit(changed, info, deadline)
-            return self._rename(info, changed, deadline)
-
-        return _retry(attempt, deadline, once=if_revision is not None)
-
-    def _live(self, name: str, if_revision: int | None, deadline: Deadline) -> ObjectInfo:
-        """Return the info of an object that exists, and has that revision if one is given."""
-        info = self._bucket.meta(name, deadline)
-        if info is None or info.deleted:
-            raise _not_found(self.bucket, name, info)
-        _check_revision(self.bucket, name, info, if_revision)
-        return info
-
-    def _commit(
-        self, info: ObjectInfo, previous: ObjectInfo | None, deadline: Deadline
-    ) -> ObjectInfo:
-        """Store a meta in place of exactly the previous one."""
-        committed = Commit(self._bucket, info, Previous.of(previous), conditional=True).run(
-            deadline
+        changed = ObjectMeta(name if new_name is None else new_name, **given)
+        self._bucket.meta_subject(changed.name)  # refuses names that are too long
+        fields = {key: getattr(changed, key) for key in given}
+        _check_revision(if_revision)
+        return changes.update(
+            self._bucket, name, changed.name, fields, if_revision, Deadline(timeout)
         )
-        purge_replaced(self._bucket, committed, deadline)
-        return info._replace(revision=committed.revision)
-
-    def _rename(self, info: ObjectInfo, renamed: ObjectInfo, deadline: Deadline) -> ObjectInfo:
-        """Give an object another name: the new meta first, then the old one goes."""
-        target = self._bucket.meta(renamed.name, deadline)
-        if target is not None and not target.deleted:
-            raise ObjectAlreadyExistsError(self.bucket, renamed.name, "the new name is taken")
-        stored = self._commit(renamed, target, deadline)
-        if not self._bucket.purge_meta(info.name, info.revision, deadline):
-            # Somebody changed the object meanwhile, and its chunks may be gone: undo.
-            self._bucket.purge_meta(renamed.name, stored.revision, deadline)
-            raise PreconditionFailedError(
-                self.bucket, info.name, "it was changed while it was renamed", 0
-            )
-        return stored
 
     # Removing
 
@@ -665,42 +578,13 @@ class ObjectStore:
 
         Source: ADR-20, "Delete".
         """
-        if if_revision is not None:
-            check_integer("if_revision", if_revision, 0, _MAX_REVISION)
+        _check_revision(if_revision)
         deadline = Deadline(timeout)
-
-        def attempt() -> ObjectInfo | None:
-            info = self._bucket.meta(name, deadline)
-            if info is None:
-                if missing_ok:
-                    return None
-                raise _not_found(self.bucket, name, None)
-            _check_revision(self.bucket, name, info, if_revision)
-            return info if info.deleted else self._bury(info, deadline)
-
-        tombstone = _retry(attempt, deadline, once=if_revision is not None)
+        tombstone = changes.delete(self._bucket, name, if_revision, deadline)
+        if tombstone is None and not missing_ok:
+            raise changes.not_found(self.bucket, name, None)
         if purge and tombstone is not None:
             self._bucket.purge_meta(name, tombstone.revision, deadline)
-
-    def _bury(self, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
-        """Put a tombstone in an object's place, and purge its chunks."""
-        tombstone = info._replace(deleted=True, size=0, chunks=0, digest="")
-        try:
-            tombstone = self._commit(tombstone, info, deadline)
-        except BucketFullError:
-            # No room for the tombstone: the object goes first, and makes the room.
-            if not self._bucket.purge_meta(info.name, info.revision, deadline):
-                raise PreconditionFailedError(
-                    self.bucket, info.name, "it was changed while it was deleted", 0
-                ) from None
-            if not info.is_link:
-                self._bucket.purge_chunks(info.nuid, deadline)
-            with contextlib.suppress(ObjStoreError):  # it only tells watchers
-                return self._commit(tombstone, None, deadline)
-            return tombstone
-        if not info.is_link:
-            purge_replaced(self._bucket, Committed(tombstone.revision, (info.nuid,)), deadline)
-        return tombstone
 
     # Links
 
@@ -728,7 +612,8 @@ class ObjectStore:
             )
         if target.is_link:
             raise LinkToLinkError(self.bucket, name, f"its target {target.name!r:.60} is a link")
-        return self._add_link(name, ObjectLink(target.bucket, target.name), timeout)
+        link = ObjectLink(target.bucket, target.name)
+        return changes.add_link(self._bucket, name, link, Deadline(timeout))
 
     def add_bucket_link(
         self,
@@ -746,28 +631,8 @@ class ObjectStore:
         Source: ADR-20, "Links".
         """
         target = bucket.bucket if isinstance(bucket, ObjectStore) else bucket
-        return self._add_link(name, ObjectLink(naming.check_bucket(target)), timeout)
-
-    def _add_link(self, name: str, link: ObjectLink, timeout: float | None) -> ObjectInfo:
-        deadline = Deadline(timeout)
-        blank = ObjectInfo(
-            bucket=self.bucket,
-            name=name,
-            nuid=next_nuid(),
-            size=0,
-            chunks=0,
-            digest="",
-            mtime=datetime.now(timezone.utc),
-            link=link,
-        )
-
-        def attempt() -> ObjectInfo:
-            current = self._bucket.meta(name, deadline)
-            if current is not None and not current.deleted and not current.is_link:
-                raise ObjectAlreadyExistsError(self.bucket, name, "an object has this name")
-            return self._commit(blank, current, deadline)
-
-        return _retry(attempt, deadline, once=False)
+        link = ObjectLink(naming.check_bucket(target))
+        return changes.add_link(self._bucket, name, link, Deadline(timeout))
 
     # The bucket
 
@@ -877,35 +742,13 @@ class ObjectStore:
         self.put(name, data)
 
     def __delitem__(self, name: str) -> None:
-        self._live(name, None, Deadline(DEFAULT_TIMEOUT))
+        changes.live_info(self._bucket, name, None, Deadline(DEFAULT_TIMEOUT))
         self.delete(name)
 
 
-def _not_found(bucket: str, name: str, info: ObjectInfo | None) -> ObjectNotFoundError:
-    return ObjectNotFoundError(
-        bucket, name, "it does not exist" if info is None else "it is deleted"
-    )
-
-
-def _check_revision(bucket: str, name: str, info: ObjectInfo, if_revision: int | None) -> None:
-    if if_revision is not None and info.revision != if_revision:
-        raise PreconditionFailedError(
-            bucket, name, f"its revision is {info.revision}, not {if_revision}", info.revision
-        )
-
-
-def _meta_fields(meta: ObjectMeta) -> dict[str, Any]:
-    return {key: getattr(meta, key) for key in ("description", "headers", "metadata")}
-
-
-def _retry(attempt: Callable[[], _T], deadline: Deadline, *, once: bool) -> _T:
-    """Read and change again for as long as others change the same object first."""
-    while True:
-        try:
-            return attempt()
-        except PreconditionFailedError:
-            if once or deadline.expired:
-                raise
+def _check_revision(if_revision: int | None) -> None:
+    if if_revision is not None:
+        check_integer("if_revision", if_revision, 0, MAX_SIZE)
 
 
 def _small_size(item: SmallObject | tuple[ObjectMeta, Any]) -> int:

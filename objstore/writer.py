@@ -12,6 +12,7 @@ import io
 import logging
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -305,7 +306,7 @@ class ObjectWriter(io.RawIOBase):
         )
         commit = Commit(self._bucket, info, self._take_previous(), conditional=self._conditional)
         committed = commit.run(self._deadline)
-        self._info = info._replace(revision=committed.revision)
+        self._info = replace(info, revision=committed.revision)
         self._deadline.extend()
         purge_replaced(self._bucket, committed, self._deadline)
 

@@ -1,0 +1,156 @@
+"""
+The JSON of a meta: written strictly, as ADR-20 has it, and read tolerantly.
+
+Pure. What other clients have written is in buckets for good: nulls, missing numbers,
+headers in three shapes, links at the top level.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from typing import Any
+
+from objstore import naming
+from objstore.checks import MAX_SIZE, MAX_UINT32
+from objstore.errors import BadObjectMetaError, shorten
+from objstore.models import ObjectInfo, ObjectLink
+
+__all__ = ["decode_info", "decode_metadata", "encode_info"]
+
+#: Fields of a stored meta that `ObjectInfo` holds; the rest is kept as it is.
+_KNOWN_FIELDS = frozenset(
+    {
+        *("name", "description", "headers", "metadata", "options", "bucket", "nuid"),
+        *("size", "chunks", "digest", "deleted", "mtime", "link"),
+    }
+)
+
+
+def encode_info(info: ObjectInfo) -> bytes:
+    """
+    Return the JSON of a meta, as ADR-20 has it; empty fields and `mtime` are left out.
+
+    Raises:
+        ValueError: If a text is no valid Unicode.
+    """
+    options = dict(info.unknown.get("options", {}))
+    if info.link is not None:
+        options["link"] = {"bucket": info.link.bucket}
+        if info.link.name is not None:
+            options["link"]["name"] = info.link.name
+    if info.chunk_size:
+        options["max_chunk_size"] = info.chunk_size
+    fields: dict[str, Any] = {"name": info.name}
+    for key in ("description", "headers", "metadata"):
+        if getattr(info, key):
+            fields[key] = getattr(info, key)
+    if options:
+        fields["options"] = options
+    fields.update(bucket=info.bucket, nuid=info.nuid, size=info.size, chunks=info.chunks)
+    if info.digest:
+        fields["digest"] = info.digest
+    if info.deleted:
+        fields["deleted"] = True
+    for key, value in info.unknown.items():
+        fields.setdefault(key, value)
+    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def decode_info(
+    bucket: str, name: str | None, payload: bytes, *, mtime: datetime, revision: int
+) -> ObjectInfo:
+    """
+    Read the JSON of a meta, whoever wrote it.
+
+    Args:
+        name: Name that was asked for; it wins over the one in the JSON. None in listings,
+            where only the JSON has it.
+
+    Raises:
+        BadObjectMetaError: If it cannot be used.
+    """
+
+    def bad(detail: str) -> BadObjectMetaError:
+        return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
+
+    try:
+        fields = json.loads(payload, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise bad("it is not JSON") from error
+    if not isinstance(fields, dict):
+        raise bad("it is not a JSON object")
+    stored_name = fields.get("name")
+    if name is None:
+        if not isinstance(stored_name, str) or not stored_name:
+            raise bad(f"its name is {shorten(stored_name)}")
+        name = stored_name
+    options = fields.get("options")
+    if not isinstance(options, dict):
+        options = {}
+    link = _decode_link(options.get("link") or fields.get("link"))
+    deleted = fields.get("deleted") is True
+    nuid = fields.get("nuid") or ""
+    if not naming.is_nuid(nuid) and (nuid or link is None):
+        raise bad(f"its id is {shorten(nuid)}")
+    numbers = {}
+    for key, most in (("size", MAX_SIZE), ("chunks", MAX_UINT32)):
+        number = fields.get(key) or 0
+        if isinstance(fields.get(key), bool) or not isinstance(number, int):
+            raise bad(f"its {key} is {shorten(number)}")
+        if not 0 <= number <= most:
+            raise bad(f"its {key} is {number}")
+        numbers[key] = number
+    digest = fields.get("digest") or ""
+    chunk_size = options.get("max_chunk_size")
+    extra = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
+    unknown = {key: options[key] for key in options if key not in ("link", "max_chunk_size")}
+    if unknown:
+        extra["options"] = unknown
+    return ObjectInfo(
+        bucket=bucket,
+        name=name,
+        nuid=nuid,
+        size=numbers["size"],
+        chunks=numbers["chunks"],
+        digest=digest if isinstance(digest, str) else "",
+        mtime=mtime,
+        deleted=deleted,
+        description=fields["description"] if isinstance(fields.get("description"), str) else "",
+        headers=_decode_headers(fields.get("headers")),
+        metadata=decode_metadata(fields.get("metadata")),
+        link=link,
+        chunk_size=chunk_size if type(chunk_size) is int and 0 < chunk_size <= MAX_UINT32 else 0,
+        revision=revision,
+        unknown=extra,
+    )
+
+
+def _refuse_constant(text: str) -> Any:
+    raise ValueError(f"{text} is not JSON")
+
+
+def _decode_link(fields: object) -> ObjectLink | None:
+    if not isinstance(fields, dict) or not isinstance(fields.get("bucket"), str):
+        return None
+    name = fields.get("name")
+    return ObjectLink(fields["bucket"], name if isinstance(name, str) and name else None)
+
+
+def _decode_headers(fields: object) -> dict[str, list[str]]:
+    """Take lists (ADR-20), plain strings (nats.py) and lists wrapped in `inner` (old nats.rs)."""
+    if isinstance(fields, dict) and isinstance(fields.get("inner"), dict):
+        fields = fields["inner"]
+    headers = {}
+    for key, values in fields.items() if isinstance(fields, dict) else ():
+        values = [values] if isinstance(values, str) else values
+        if isinstance(values, list):
+            headers[key] = [value for value in values if isinstance(value, str)]
+    return headers
+
+
+def decode_metadata(fields: object) -> dict[str, str]:
+    """Return those pairs that are of str, of whatever stands for metadata."""
+    if not isinstance(fields, dict):
+        return {}
+    return {key: value for key, value in fields.items() if isinstance(value, str)}
