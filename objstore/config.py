@@ -53,7 +53,8 @@ class ObjectStoreConfig:
         placement: Which servers.
         compression: Whether the server compresses what it stores (nats-server 2.10).
         metadata: Key to value (nats-server 2.10).
-        atomic: Allow several messages to be stored as one (nats-server 2.12). Another client's identical "create" of the bucket then fails.
+        atomic: Allow several messages to be stored as one (nats-server 2.12). Another
+            client's identical "create" of the bucket then fails.
         object_ttl: Allow lifetimes of single objects (nats-server 2.11). As `atomic`.
 
     Raises:
