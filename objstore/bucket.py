@@ -69,11 +69,16 @@ class Bucket:
         stream: Name of the stream behind it.
         allow_direct: Whether replicas answer for the leader.
         atomic: Whether several messages can be committed at once.
+        owner: Who closes the connection when it is dropped; kept for as long as anything
+            of the bucket is.
     """
 
-    def __init__(self, js: JetStream, name: str, stream_info: dict[str, Any]) -> None:
+    def __init__(
+        self, js: JetStream, name: str, stream_info: dict[str, Any], *, owner: object = None
+    ) -> None:
         self.js = js
         self.name = name
+        self.owner = owner
         self.stream = naming.stream_name(name)
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))

@@ -280,7 +280,9 @@ class ChunkStream:
         if self._direct and (left <= _CONSUMER_FROM or size < _MAX_BATCH):
             self._sought = False
             self._batch = size
-            count = -(-size // self._chunk_size)
+            # As many chunks as that takes, unless they are so small that the rest counts.
+            most = 1 + _MAX_BATCH // (self._chunk_size + _CHUNK_OVERHEAD)
+            count = min(-(-size // self._chunk_size), most)
             body = {
                 "seq": self._next_seq,
                 "next_by_subj": self._subject,

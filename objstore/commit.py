@@ -128,6 +128,7 @@ class Commit:
         """
         wait = _FIRST_WAIT
         while True:
+            previous = self._previous
             try:
                 ack = self._publish(deadline)
             except JetStreamError as error:
@@ -136,6 +137,8 @@ class Commit:
                     committed = self._resolve(deadline, error)
                     if committed is not None:
                         return committed
+                    if self._previous != previous:
+                        continue  # we know better now
                 elif error.err_code not in _PASSING:
                     self._refuse(error)
             except NoRespondersError as error:
@@ -144,7 +147,6 @@ class Commit:
                     raise failure from error
             except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
-                self._ambiguous = True
             else:
                 return self.stored(ack.stream_seq)
             if deadline.expired or self._bucket.js.connection.state is State.CLOSED:
@@ -171,7 +173,12 @@ class Commit:
         remaining = deadline.remaining()
         patience = Deadline(_ACK_TIMEOUT if remaining is None else min(remaining, _ACK_TIMEOUT))
         request = Request(connection, subject, payload, patience, headers)
-        return parse_ack(request.answer(patience), self._bucket.stream)
+        try:
+            answer = request.answer(patience)
+        except (RequestTimeoutError, ConnectionLostError):
+            self._ambiguous = True  # it was sent
+            raise
+        return parse_ack(answer, self._bucket.stream)
 
     @property
     def _message_id(self) -> str:
@@ -202,8 +209,10 @@ class Commit:
         try:
             request = self._bucket.ask_meta(self._info.name, deadline)
             message = self._bucket.take_meta_message(request, deadline)
-        except (RequestTimeoutError, ConnectionLostError):
-            return None
+        except BucketNotFoundError:
+            raise
+        except ObjStoreError:
+            return None  # still not known: the next attempt will ask again
         if message is not None and message.headers.get(_MESSAGE_ID) == [self._message_id]:
             return self.stored(message.stream_seq)
         current = read_previous(self._bucket, self._info.name, message)

@@ -48,5 +48,6 @@ def follow(
             raise LinkError(bucket.name, name, f"its target cannot be used: {error}") from error
         if target.bucket != bucket.name:
             # Whether it allows direct gets shows when the first is tried.
-            bucket = Bucket(bucket.js, target.bucket, {"config": {"allow_direct": True}})
+            config = {"config": {"allow_direct": True}}
+            bucket = Bucket(bucket.js, target.bucket, config, owner=bucket.owner)
         name = target.name

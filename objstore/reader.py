@@ -22,7 +22,7 @@ from objstore.errors import BadObjectMetaError, DigestMismatchError, ObjStoreErr
 from objstore.models import ObjectInfo
 
 if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["ObjectReader"]
 
@@ -138,7 +138,8 @@ class ObjectReader(io.RawIOBase):
     def read(self, size: int | None = -1, /) -> bytes:
         """Return `size` bytes, fewer only at the end; without a size all that are left."""
         self._check_open()
-        if size is None or size < 0:
+        size = -1 if size is None else operator.index(size)
+        if size < 0:
             return self.readall()
         start, end = self._position, self._position + size
         if self._block_start <= start and end <= min(self._block_end, self._end):
@@ -197,6 +198,10 @@ class ObjectReader(io.RawIOBase):
             if newline >= 0:
                 break
         return line
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        """Refused: objects are written as a whole."""
+        raise io.UnsupportedOperation("an object that is open to read cannot be written")
 
     def _count(self, count: int) -> int:
         """Report bytes that are handed out."""
@@ -301,6 +306,7 @@ class ObjectReader(io.RawIOBase):
         super().close()
 
     def __enter__(self) -> ObjectReader:
+        self._check_open()
         return self
 
     def __exit__(

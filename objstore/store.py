@@ -71,8 +71,8 @@ class ObjectStore:
         self, js: JetStream, bucket: str, stream_info: dict[str, Any], *, owner: object = None
     ) -> None:
         self.bucket = bucket
-        self._bucket = Bucket(js, bucket, stream_info)
-        self._owner = owner  # a client that nobody else holds must not be closed meanwhile
+        # A client that nobody else holds must not be closed while it is used.
+        self._bucket = Bucket(js, bucket, stream_info, owner=owner)
 
     def __repr__(self) -> str:
         return f"<ObjectStore {self.bucket}>"
@@ -162,8 +162,7 @@ class ObjectStore:
         _check_revision(if_revision)
         if if_absent and if_revision is not None:
             raise ValueError("if_absent and if_revision exclude each other")
-        if callback is not None and not callable(callback):
-            raise TypeError(f"callback must be callable, not {shorten(callback)}")
+        _check_callback(callback)
         if data is not _NO_DATA:
             check_data(data)
         if isinstance(data, os.PathLike):
@@ -323,6 +322,7 @@ class ObjectStore:
         Source: ADR-20, "Get".
         """
         check_integer("offset", offset, 0, MAX_SIZE)
+        _check_callback(callback)
         if length is not None:
             check_integer("length", length, 0, MAX_SIZE)
         bucket, info = follow(self._bucket, name, show_deleted, Deadline(timeout))
@@ -744,6 +744,11 @@ class ObjectStore:
     def __delitem__(self, name: str) -> None:
         changes.live_info(self._bucket, name, None, Deadline(DEFAULT_TIMEOUT))
         self.delete(name)
+
+
+def _check_callback(callback: object) -> None:
+    if callback is not None and not callable(callback):
+        raise TypeError(f"callback must be callable, not {shorten(callback)}")
 
 
 def _check_revision(if_revision: int | None) -> None:

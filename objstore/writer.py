@@ -31,17 +31,21 @@ from objstore.errors import (
     PreconditionFailedError,
 )
 from objstore.jetstream.publisher import Publisher
+from objstore.meta_json import encode_info
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 __all__ = ["ObjectWriter", "TextWriter"]
 
 logger = logging.getLogger(__name__)
 
-#: Bytes hashed and sent at once.
+#: Bytes hashed and sent at once, and chunks, should they be small.
 _BLOCK_SIZE = 1 << 20
+_BLOCK_CHUNKS = 256
+#: Bytes that a meta may grow by when its size, chunks and digest are known.
+_META_GROWTH = 512
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 
@@ -97,7 +101,14 @@ class ObjectWriter(io.RawIOBase):
         self._publisher: Publisher | None = None
         limit = bucket.js.connection.max_payload(self._deadline)
         self._chunk_size = min(meta.chunk_size or DEFAULT_CHUNK_SIZE, limit)
-        self._block_size = max(_BLOCK_SIZE // self._chunk_size, 1) * self._chunk_size
+        chunks = min(max(_BLOCK_SIZE // self._chunk_size, 1), _BLOCK_CHUNKS)
+        self._block_size = chunks * self._chunk_size
+        self._draft = self._describe()
+        if len(encode_info(self._draft)) + _META_GROWTH > limit:
+            raise ValueError(
+                f"description, headers and metadata of {self.name!r:.60} do not fit "
+                f"the server's max_payload, {limit} bytes"
+            )
         # Asked now and answered while chunks are on their way.
         self._previous_request = bucket.ask_meta(meta.name, self._deadline)
         self._previous: Previous | None = None
@@ -108,6 +119,22 @@ class ObjectWriter(io.RawIOBase):
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"{self._size + self._filled} bytes"
         return f"<ObjectWriter {self.name!r:.60} in {self._bucket.name}: {state}>"
+
+    def _describe(self) -> ObjectInfo:
+        """Return what is known of the object before its bytes."""
+        return ObjectInfo(
+            bucket=self._bucket.name,
+            name=self.name,
+            nuid=self._nuid,
+            size=0,
+            chunks=0,
+            digest="",
+            mtime=datetime.now(timezone.utc),
+            description=self._meta.description,
+            headers={key: list(values) for key, values in self._meta.headers.items()},
+            metadata=dict(self._meta.metadata),
+            chunk_size=self._chunk_size,
+        )
 
     # What is replaced
 
@@ -173,6 +200,10 @@ class ObjectWriter(io.RawIOBase):
             self.abort()
             raise
         return total
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Refused: objects are written as a whole."""
+        raise io.UnsupportedOperation("an object that is open to write cannot be read")
 
     def write_all(self, data: Buffer) -> None:
         """Send `data` to the last byte, without a copy: it may not change until `close`."""
@@ -291,18 +322,12 @@ class ObjectWriter(io.RawIOBase):
 
     def _commit(self) -> None:
         self._deadline.extend()
-        info = ObjectInfo(
-            bucket=self._bucket.name,
-            name=self.name,
-            nuid=self._nuid,
+        info = replace(
+            self._draft,
             size=self._size,
             chunks=self._chunks,
             digest=format_digest(self._hash.digest()),
             mtime=datetime.now(timezone.utc),
-            description=self._meta.description,
-            headers={key: list(values) for key, values in self._meta.headers.items()},
-            metadata=dict(self._meta.metadata),
-            chunk_size=self._chunk_size,
         )
         commit = Commit(self._bucket, info, self._take_previous(), conditional=self._conditional)
         committed = commit.run(self._deadline)

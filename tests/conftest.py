@@ -15,8 +15,12 @@ from typing import Any
 import pytest
 
 from objstore.client import Client
+from objstore.core.connection import Connection
+from objstore.core.options import make_options
+from objstore.core.protocol import Message
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
+from tests.raw_bucket import RawBucket
 
 __all__: list[str] = []
 
@@ -89,3 +93,44 @@ def store(client: Client, bucket: str) -> Iterator[ObjectStore]:
     # Keeps the shared server small; a test may have deleted the bucket itself.
     if bucket in client.object_store_names():
         client.delete_object_store(bucket)
+
+
+@pytest.fixture
+def raw(server: LocalServer, store: ObjectStore) -> Iterator[RawBucket]:
+    """The messages of the store's bucket, over a connection of their own."""
+    connection = Connection(make_options(server.url))
+    yield RawBucket(connection, store.bucket)
+    connection.close()
+
+
+class Traffic:
+    """What a client has received since `start`: numbers of messages, and their bytes."""
+
+    def __init__(self, client: Client) -> None:
+        self._connection: Any = client._connection
+        self._route = self._connection.route
+        self._connection.route = self._count
+        self.start()
+
+    def start(self) -> None:
+        """Count from zero."""
+        self.payloads: list[int] = []
+
+    def _count(self, messages: list[Message]) -> None:
+        self.payloads += [len(message.payload) for message in messages]
+        self._route(messages)
+
+    @property
+    def bytes(self) -> int:
+        """Bytes of all payloads."""
+        return sum(self.payloads)
+
+    def chunks(self, size: int) -> int:
+        """Number of messages that have this many bytes."""
+        return self.payloads.count(size)
+
+
+@pytest.fixture
+def traffic(client: Client) -> Traffic:
+    """What the client receives."""
+    return Traffic(client)

@@ -485,6 +485,21 @@ def test_callback_that_raises_stops_nothing(client: Any) -> None:
     flush(client)
 
 
+def test_close_waits_for_callbacks(client_class: Any, server: LocalServer) -> None:
+    started, never, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def callback(message: Any) -> None:
+        started.set()
+        never.wait(SHORT_TIMEOUT)
+        finished.set()
+
+    with client_class(server.url, socket_timeout=TIMEOUT) as client:
+        client.subscribe("news", callback=callback)
+        client.publish("news")
+        assert started.wait(TIMEOUT)
+    assert finished.is_set()
+
+
 def test_callback_may_use_the_client(client: Any) -> None:
     """A callback makes a request, subscribes and unsubscribes, as other code may."""
     results: queue.Queue[bytes] = queue.Queue()
@@ -852,14 +867,21 @@ def test_callbacks_run_in_order(server: LocalServer) -> None:
 
 def test_messages_beyond_max_messages_are_dropped(server: LocalServer) -> None:
     """pynats2's reader dies of them, unless `auto_unsubscribe` was called."""
-    inbox = Inbox()
+    inbox, all_have_come = Inbox(), threading.Event()
+
+    def callback(message: Any) -> None:
+        assert all_have_come.wait(TIMEOUT)
+        inbox(message)
+
     with Client(server.url) as client:
-        client.subscribe("news", callback=inbox, max_messages=2)
+        subscription = client.subscribe("news", callback=callback, max_messages=2)
         for number in range(4):
             client.publish("news", payload=b"%d" % number)
-        assert inbox.payloads(2) == [b"0", b"1"]
         flush(client)
-        assert inbox.is_empty
+        all_have_come.set()
+        assert inbox.payloads(2) == [b"0", b"1"]
+    assert inbox.is_empty
+    assert subscription.received_messages == 2
 
 
 def test_server_that_goes_away(make_server: Callable[..., LocalServer]) -> None:

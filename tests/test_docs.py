@@ -2,8 +2,7 @@
 The documentation is true: its examples run and print what it shows, and it leaves nothing out.
 
 A page's ```python blocks run in order, in one namespace, in an empty directory. A ```text
-block right after one of them is what it prints. Code that is only to be looked at is in
-```py blocks.
+block right after one of them is what it prints.
 """
 
 from __future__ import annotations
@@ -24,7 +23,12 @@ from objstore.server import LocalServer
 
 ROOT = Path(__file__).parents[1]
 
-EXECUTED = ["README.md", "docs/tutorial.md", "docs/howto/introduction.md"]
+EXECUTED = [
+    "README.md",
+    "docs/tutorial.md",
+    "docs/howto/introduction.md",
+    "docs/topics/pynats2.md",
+]
 
 _FENCE = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\s*^```text\n(?P<output>.*?)^```$)?",
@@ -88,6 +92,13 @@ def test_public_name_is_in_the_reference(name: str) -> None:
         assert f"`{name}`" in read("docs/reference/errors.md")
     else:
         assert f":: objstore.{name}\n" in read("docs/reference/api.md")
+
+
+def test_architecture_shows_every_room() -> None:
+    """Who looks for something finds the room."""
+    shown = set(re.findall(r"^    (\w+\.py) ", read("docs/topics/architecture.md"), re.MULTILINE))
+    folders = [ROOT / "objstore", ROOT / "objstore/core", ROOT / "objstore/jetstream"]
+    assert {path.name for folder in folders for path in folder.glob("*.py")} <= shown
 
 
 def test_errors_are_as_the_reference_says() -> None:

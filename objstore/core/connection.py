@@ -580,7 +580,9 @@ class Connection:
             if subscribing and subject == f"{self._inbox_prefix}>":
                 self._inbox_denied = failure
                 denied += self._inboxes.values()
-            elif not subscribing:
+            elif subscribing:
+                denied += [i for i in self._inboxes.values() if i.subject("*") == subject]
+            else:
                 denied += [i for i in self._inboxes.values() if subject in i.published]
         for waiting in denied:
             waiting.end(failure)

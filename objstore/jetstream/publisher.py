@@ -32,6 +32,8 @@ __all__ = ["PubAck", "Publisher", "parse_ack"]
 #: Bytes in flight: at first, and at the most.
 _FIRST_WINDOW = 1 << 20
 _MAX_WINDOW = 8 << 20
+#: Bytes that a message counts for beside its payload, in the window.
+_MESSAGE_OVERHEAD = 128
 #: Seconds from a send to its ack up to which the window grows, and from which it shrinks.
 _PROMPT = 0.03
 _LATE = 0.25
@@ -136,7 +138,7 @@ class Publisher:
             ObjStoreError: If an earlier message was refused, its ack does not come in
                 time, or the connection breaks.
         """
-        size = sum(len(payload) for payload in payloads)
+        size = sum(len(payload) + _MESSAGE_OVERHEAD for payload in payloads)
         while self._blocks and self._in_flight + size > self._window:
             self._take_ack(deadline)
         buffers: list[Buffer] = []
