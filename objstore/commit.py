@@ -16,6 +16,7 @@ from objstore.bucket import Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
+from objstore.core.protocol import Message
 from objstore.core.request import Request
 from objstore.errors import (
     BucketNotFoundError,
@@ -29,7 +30,7 @@ from objstore.errors import (
 )
 from objstore.jetstream.api import ErrorCode
 from objstore.jetstream.messages import StreamMessage
-from objstore.jetstream.publisher import PubAck, parse_ack
+from objstore.jetstream.publisher import parse_ack
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
 
@@ -115,7 +116,9 @@ class Commit:
         self._subject = bucket.meta_subject(info.name)
         self._payload = encode_info(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
-        self._ambiguous = False
+        #: Whether our message may be stored: then its chunks must not be purged.
+        self.may_be_stored = False
+        self._may_have_been_stored = False  # before the present publish
 
     def run(self, deadline: Deadline) -> Committed:
         """
@@ -130,7 +133,7 @@ class Commit:
         while True:
             previous = self._previous
             try:
-                ack = self._publish(deadline)
+                return self._publish(deadline)
             except JetStreamError as error:
                 failure: ObjStoreError = error
                 if error.err_code in _CONFLICTS:
@@ -147,18 +150,22 @@ class Commit:
                     raise failure from error
             except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
-            else:
-                return self.stored(ack.stream_seq)
             if deadline.expired or self._bucket.js.connection.state is State.CLOSED:
-                if self._ambiguous:
+                if self.may_be_stored:
                     raise self._unknown() from failure
                 raise failure
             self._bucket.js.connection.closing.wait(min(wait, deadline.remaining() or wait))
             wait = min(2 * wait, _MAX_WAIT)
 
-    @property
-    def message(self) -> tuple[str, bytes, dict[str, str]]:
-        """Subject, payload and headers of the publish."""
+    def prepare(self) -> tuple[str, bytes, dict[str, str]]:
+        """
+        Return subject, payload and headers of the publish, which is about to be sent.
+
+        From this moment to a definite refusal it may be stored, whatever happens in
+        between: an interrupt, too.
+        """
+        self._may_have_been_stored = self.may_be_stored
+        self.may_be_stored = True
         headers = {
             "Nats-Rollup": "sub",
             _EXPECTED: str(self._previous.revision),
@@ -166,32 +173,44 @@ class Commit:
         }
         return self._subject, self._payload, headers
 
-    def _publish(self, deadline: Deadline) -> PubAck:
-        """Publish once and return the ack."""
-        subject, payload, headers = self.message
-        connection = self._bucket.js.connection
+    def take(self, answer: Message) -> Committed:
+        """
+        Take the answer to the publish.
+
+        Raises:
+            JetStreamError, NoRespondersError: If it was refused.
+        """
+        try:
+            ack = parse_ack(answer, self._bucket.stream)
+        except (JetStreamError, NoRespondersError):
+            self.may_be_stored = self._may_have_been_stored
+            raise
+        return self._stored(ack.stream_seq)
+
+    def _publish(self, deadline: Deadline) -> Committed:
+        """Publish once."""
+        subject, payload, headers = self.prepare()
         remaining = deadline.remaining()
         patience = Deadline(_ACK_TIMEOUT if remaining is None else min(remaining, _ACK_TIMEOUT))
-        request = Request(connection, subject, payload, patience, headers)
         try:
-            answer = request.answer(patience)
-        except (RequestTimeoutError, ConnectionLostError):
-            self._ambiguous = True  # it was sent
+            request = Request(self._bucket.js.connection, subject, payload, patience, headers)
+        except ObjStoreError:
+            self.may_be_stored = self._may_have_been_stored  # it was not sent to its end
             raise
-        return parse_ack(answer, self._bucket.stream)
+        return self.take(request.answer(patience))
 
     @property
     def _message_id(self) -> str:
         return f"{self._id}.{self._previous.revision}"
 
-    def stored(self, revision: int) -> Committed:
+    def _stored(self, revision: int) -> Committed:
         """Return what it means that our message is stored under `revision`."""
         nuid = self._previous.nuid
         return Committed(revision, (nuid,) if nuid and nuid != self._info.nuid else ())
 
     def _refuse(self, error: JetStreamError) -> None:
         """Raise a refusal: definite, unless an earlier copy may have been stored."""
-        if self._ambiguous:
+        if self.may_be_stored:
             raise self._unknown() from error
         with bucket_errors(self._bucket.name):
             raise error
@@ -214,12 +233,12 @@ class Commit:
         except ObjStoreError:
             return None  # still not known: the next attempt will ask again
         if message is not None and message.headers.get(_MESSAGE_ID) == [self._message_id]:
-            return self.stored(message.stream_seq)
+            return self._stored(message.stream_seq)
         current = read_previous(self._bucket, self._info.name, message)
         if current.revision == self._previous.revision:
             return None  # that answer was old
         if self._conditional:
-            if self._ambiguous and self._may_have_been(message):
+            if self.may_be_stored and self._may_have_been(message):
                 raise self._unknown() from error
             raise PreconditionFailedError(
                 self._bucket.name,
@@ -227,7 +246,7 @@ class Commit:
                 f"its revision is {current.revision}, not {self._previous.revision}",
                 current.revision,
             ) from error
-        if self._ambiguous:
+        if self.may_be_stored:
             # Whether or not our copy was stored, it is ordered before the current version.
             mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
             return Committed(0, tuple(mine))

@@ -8,6 +8,7 @@ expected, takes the way of a single object.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -21,7 +22,7 @@ from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer, Message
 from objstore.core.subscription import Inbox
 from objstore.digest import format_digest, new_hash, parse_digest
-from objstore.errors import ObjStoreError, RequestTimeoutError
+from objstore.errors import ConnectionLostError, ObjStoreError, RequestTimeoutError
 from objstore.jetstream.api import encode_body, message_or_none
 from objstore.jetstream.messages import from_direct
 from objstore.jetstream.publisher import parse_ack
@@ -120,16 +121,18 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     When one fails, those after it may be stored or not, each of them wholly.
     """
     infos = [_describe(bucket, small) for small in objects]
+    commits: list[Commit] = []
     committed: dict[int, Committed] = {}
     try:
         previous = _put_chunks(bucket, objects, infos, deadline)
-        commits = [
+        commits += [
             Commit(bucket, info, previous[number], conditional=False)
             for number, info in enumerate(infos)
         ]
         _commit_all(bucket, commits, committed, deadline)
-    except ObjStoreError:
-        _purge_uncommitted(bucket, infos, committed)
+    except BaseException:
+        stored = {number for number, commit in enumerate(commits) if commit.may_be_stored}
+        _purge_chunks(bucket, [i for n, i in enumerate(infos) if i.chunks and n not in stored])
         raise
     _purge_all(bucket, list(committed.values()), deadline)
     return [replace(info, revision=committed[n].revision) for n, info in enumerate(infos)]
@@ -183,18 +186,16 @@ def _commit_all(
     bucket: Bucket, commits: list[Commit], committed: dict[int, Committed], deadline: Deadline
 ) -> None:
     """Publish all metas; fill in `committed` as they are stored."""
-    doubtful = []
+    doubtful = set(range(len(commits)))
     with _Exchange(bucket, deadline) as exchange:
         for number, commit in enumerate(commits):
-            exchange.add(number, *commit.message)
-        exchange.send()
-        for number, answer in exchange.answers():
-            try:
-                ack = parse_ack(answer, bucket.stream)
-            except ObjStoreError:
-                doubtful.append(number)
-            else:
-                committed[number] = commits[number].stored(ack.stream_seq)
+            exchange.add(number, *commit.prepare())
+        with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
+            exchange.send()
+            for number, answer in exchange.answers():
+                with contextlib.suppress(ObjStoreError):
+                    committed[number] = commits[number].take(answer)
+                    doubtful.remove(number)
     # One after the other, in the order given: the last of two with one name stays.
     for number in sorted(doubtful):
         committed[number] = commits[number].run(deadline)
@@ -211,20 +212,13 @@ def _purge_all(bucket: Bucket, committed: list[Committed], deadline: Deadline) -
             purge_replaced(bucket, Committed(0, (nuid,)), deadline)
 
 
-def _purge_uncommitted(
-    bucket: Bucket, infos: list[ObjectInfo], committed: dict[int, Committed]
-) -> None:
+def _purge_chunks(bucket: Bucket, infos: list[ObjectInfo]) -> None:
     """After a failure: purge the chunks of what is certainly not stored."""
     deadline = Deadline(_PURGE_TIMEOUT)
-    for number, info in enumerate(infos):
-        if number in committed or not info.chunks:
-            continue
-        try:
-            current = bucket.meta(info.name, deadline)
-            if current is None or current.nuid != info.nuid:
-                bucket.purge_chunks(info.nuid, deadline)
-        except ObjStoreError:
-            return  # no server, no purge
+    with contextlib.suppress(ObjStoreError):  # no server, no purge
+        requests = [bucket.ask_purge_chunks(info.nuid, deadline) for info in infos]
+        for request in requests:
+            bucket.take_purge(request, deadline)
 
 
 # Get

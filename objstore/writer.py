@@ -27,7 +27,6 @@ from objstore.digest import format_digest, new_hash
 from objstore.errors import (
     BucketNotFoundError,
     ObjStoreError,
-    OutcomeUnknownError,
     PreconditionFailedError,
 )
 from objstore.jetstream.publisher import Publisher
@@ -311,29 +310,34 @@ class ObjectWriter(io.RawIOBase):
             if self._publisher is not None:
                 with self._bucket.publish_errors():
                     self._publisher.finish(self._deadline)
-            self._commit()
-        except OutcomeUnknownError:
-            self._release()  # the object may be live: its chunks are not ours to purge
-            raise
+            info = self._finished()
+            commit = Commit(
+                self._bucket, info, self._take_previous(), conditional=self._conditional
+            )
         except BaseException:
             self.abort()
             raise
-        self._release()
-
-    def _commit(self) -> None:
         self._deadline.extend()
-        info = replace(
+        try:
+            committed = commit.run(self._deadline)
+        except BaseException:
+            # Once the object may be live its chunks are not ours to purge.
+            self._release() if commit.may_be_stored else self.abort()
+            raise
+        self._info = replace(info, revision=committed.revision)
+        self._release()
+        self._deadline.extend()
+        purge_replaced(self._bucket, committed, self._deadline)
+
+    def _finished(self) -> ObjectInfo:
+        """Return what is known of the object when all of its bytes are stored."""
+        return replace(
             self._draft,
             size=self._size,
             chunks=self._chunks,
             digest=format_digest(self._hash.digest()),
             mtime=datetime.now(timezone.utc),
         )
-        commit = Commit(self._bucket, info, self._take_previous(), conditional=self._conditional)
-        committed = commit.run(self._deadline)
-        self._info = replace(info, revision=committed.revision)
-        self._deadline.extend()
-        purge_replaced(self._bucket, committed, self._deadline)
 
     def abort(self) -> None:
         """Give up: purge what was sent. The object stays as it was. Twice is fine."""

@@ -66,7 +66,9 @@ def ignore(conn: FakeConnection) -> None:
         pass
 
 
-def ask(connection: Connection, payload: bytes = b"hello", timeout: float | None = TIMEOUT) -> bytes:
+def ask(
+    connection: Connection, payload: bytes = b"hello", timeout: float | None = TIMEOUT
+) -> bytes:
     """Send a request and return the answer's payload."""
     return bytes(connection.request("echo", payload, timeout=timeout).payload)
 
@@ -358,7 +360,9 @@ def test_payload_of_another_type_is_a_type_error(
         assert b"PUB a" not in server.received
 
 
-@pytest.mark.parametrize("subject", ["", "a b", "a\r\nPUB pwned 0\r\n", "a.*", "x" * MAX_CONTROL_LINE])
+@pytest.mark.parametrize(
+    "subject", ["", "a b", "a\r\nPUB pwned 0\r\n", "a.*", "x" * MAX_CONTROL_LINE]
+)
 def test_bad_subject_is_refused_before_connecting(
     subject: str, make_connection: MakeConnection, dead_port: int
 ) -> None:
@@ -473,12 +477,12 @@ def test_ping_is_answered_behind_a_large_message(
     make_connection: MakeConnection, background: ThreadPoolExecutor
 ) -> None:
     """A peer that does not read blocks a sender, not the reader; no frame is cut in two."""
-    go = threading.Event()
-    answered = threading.Event()
+    blocked, go, answered = threading.Event(), threading.Event(), threading.Event()
 
     def script(conn: FakeConnection) -> None:
         conn.handshake()
         conn.expect("SUB")
+        assert blocked.wait(TIMEOUT)
         conn.send(b"PING\r\n")
         assert go.wait(TIMEOUT)
         assert conn.expect("PUB").payload == bytes(MUCH)
@@ -488,12 +492,38 @@ def test_ping_is_answered_behind_a_large_message(
 
     with FakeServer(script, info=GENEROUS) as server:
         connection = make_connection(server.url)
-        with connection._write_lock:  # the large message is on its way before the PING is seen
-            connecting = background.submit(connection.connect)
-            wait_until(lambda: connection.has_unsent)
-        connecting.result(TIMEOUT)
-    # The scene above needs the lock only to fix the order; see the next test for the real one.
-    assert True
+        connection.connect()
+        sending = background.submit(connection.publish, "a", bytes(MUCH))
+        wait_until(connection._write_lock.locked)
+        blocked.set()
+        wait_until(lambda: connection.has_unsent)  # the answer waits behind the message
+        assert not sending.done()
+        go.set()
+        sending.result(TIMEOUT)
+        connection.publish("a", b"next")
+        assert answered.wait(TIMEOUT)
+
+
+def test_answer_that_did_not_go_out_at_once_goes_out_by_itself(
+    make_connection: MakeConnection,
+) -> None:
+    """The reader thread comes back to it; nobody else has to send anything."""
+    go, arrived = threading.Event(), threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        assert go.wait(TIMEOUT)
+        assert conn.expect("PUB").payload == bytes(MUCH)
+        arrived.set()
+
+    with FakeServer(script, info=GENEROUS) as server:
+        connection = make_connection(server.url, ping_interval=3600)
+        connection.connect()
+        connection.say(connection._link, b"".join(map(bytes, encode_pub("a", bytes(MUCH)))))
+        assert connection.has_unsent
+        go.set()
+        assert arrived.wait(TIMEOUT)
 
 
 def test_write_that_the_server_does_not_take_drops_the_connection(
@@ -515,3 +545,665 @@ def test_write_that_the_server_does_not_take_drops_the_connection(
         assert isinstance(waiting.exception(TIMEOUT), ConnectionLostError)
         assert ask(connection) == b"hello"
         let_go.set()
+
+
+def test_interrupted_write_drops_the_connection(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C comes out as it is; half a message is never followed by another."""
+    with FakeServer(serve, info=GENEROUS) as server:
+        connection = make_connection(server.url)
+        ask(connection)
+        real_send_some = TCPTransport._send_some
+        calls = 0
+
+        def interrupt(transport: TCPTransport, buffers: Any) -> int:
+            nonlocal calls
+            calls += 1
+            if calls == 2:
+                raise KeyboardInterrupt
+            return real_send_some(transport, buffers)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(TCPTransport, "_send_some", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                connection.publish("a", bytes(MUCH))
+        wait_until(lambda: len(server.connections) == 2)
+        assert ask(connection) == b"hello"
+
+
+def test_busy_senders_are_waited_for_only_so_long(make_connection: MakeConnection) -> None:
+    """The lock of the sending half counts as waiting."""
+    with FakeServer(serve) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        with connection._write_lock, pytest.raises(RequestTimeoutError, match="other threads"):
+            connection.publish("a", timeout=SHORT)
+        assert ask(connection) == b"hello"
+
+
+def test_without_time_a_message_is_sent_if_that_needs_no_waiting(
+    make_connection: MakeConnection,
+) -> None:
+    """A timeout of 0 does not wait, but it does send."""
+    arrived = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        conn.expect("PUB")
+        arrived.set()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        connection.publish("a", timeout=0)
+        assert arrived.wait(TIMEOUT)
+
+
+def test_flush_waits_for_the_server(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """Until it has handled what was sent before."""
+    go = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        conn.expect("PUB")
+        conn.expect("PING")
+        assert go.wait(TIMEOUT)
+        conn.send(b"PONG\r\n")
+        conn.expect("PING")
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        connection.publish("a")
+        flushing = background.submit(connection.flush, None)
+        wait_until(lambda: server.received.count(b"PING") == 2)
+        assert not flushing.done()
+        go.set()
+        flushing.result(TIMEOUT)
+        with pytest.raises(RequestTimeoutError, match="not answered"):
+            connection.flush(SHORT)
+
+
+# Loss
+
+
+def test_cut_ends_what_waits_and_the_next_request_works(
+    make_connection: MakeConnection, server: LocalServer, background: ThreadPoolExecutor
+) -> None:
+    """Requests and flushes fail at once; subscriptions go on, and are restored."""
+    with responder(make_connection(server.url), background), Proxy(server.port) as proxy:
+        connection = make_connection(proxy.url)
+        news = connection.subscribe("news")
+        connection.subscribe("silent")
+        connection.flush(TIMEOUT)
+        proxy.hold_s2c()
+        waiting = [background.submit(connection.request, "silent", timeout=None) for _ in range(3)]
+        waiting.append(background.submit(connection.flush, None))
+        message = background.submit(news.next, None)
+        wait_until(lambda: len(connection._inboxes) == 3 and connection._link.pings == 2)  # type: ignore[union-attr]
+        proxy.cut()
+        for future in waiting:
+            assert isinstance(future.exception(TIMEOUT), ConnectionLostError)
+        proxy.release_s2c()
+        assert ask(connection) == b"hello"
+        assert proxy.connections == 2
+        connection.publish("news", b"again")
+        received = message.result(TIMEOUT)
+        assert received is not None and bytes(received.payload) == b"again"
+
+
+def test_calls_wait_for_the_next_connection(
+    make_connection: MakeConnection, server: LocalServer, background: ThreadPoolExecutor
+) -> None:
+    """Who comes while there is none is served by the next one."""
+    with responder(make_connection(server.url), background), Proxy(server.port) as proxy:
+        connection = make_connection(proxy.url)
+        connection.connect()
+        proxy.refuse()
+        proxy.cut()
+        wait_until(lambda: connection.state is State.RECONNECTING)
+        assert connection.info == {}
+        asking = background.submit(ask, connection, b"hello", None)
+        subscribing = background.submit(connection.subscribe, "news", timeout=None)
+        with pytest.raises(ConnectionLostError, match="no connection"):
+            connection.publish("news", timeout=SHORT)
+        assert not asking.done() and not subscribing.done()
+        proxy.accept()
+        assert asking.result(TIMEOUT) == b"hello"
+        subscription = subscribing.result(TIMEOUT)
+        connection.publish("news", b"1")
+        message = subscription.next(TIMEOUT)
+        assert message is not None and bytes(message.payload) == b"1"
+
+
+def test_inbox_belongs_to_one_link(make_connection: MakeConnection, server: LocalServer) -> None:
+    """What was to be sent on a link that is gone is not sent on the next."""
+    with Proxy(server.port) as proxy:
+        connection = make_connection(proxy.url)
+        subscription = make_connection(server.url).subscribe("a")
+        subscription._connection.flush(TIMEOUT)
+        inbox = connection.inbox(Deadline(TIMEOUT))
+        proxy.cut()
+        with pytest.raises(ConnectionLostError):
+            inbox.next(TIMEOUT)
+        connection.flush(TIMEOUT)
+        with pytest.raises(ConnectionLostError):
+            connection.send(encode_pub("a", b"1"), Deadline(TIMEOUT), link=inbox.link)
+        connection.publish("a", b"2")
+        message = subscription.next(TIMEOUT)
+        assert message is not None and bytes(message.payload) == b"2"
+
+
+def test_reconnect_on_demand(make_connection: MakeConnection) -> None:
+    """The old link is given up, and the call returns with the next."""
+    with FakeServer(serve) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        for count in (2, 3):
+            connection.reconnect()
+            assert ask(connection) == b"hello"
+            assert len(server.connections) == count
+
+
+def test_private_inbox_has_a_subscription_of_its_own(make_connection: MakeConnection) -> None:
+    """Its id tells whom a message is for, whatever its subject; closing it tells the server."""
+    ended = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        sid = conn.expect("SUB").sid
+        request = conn.expect("PUB")
+        conn.msg(sid, "any.subject", b"1")
+        conn.msg(sid, request.reply, b"2")
+        assert conn.expect("UNSUB").sid == sid
+        ended.set()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        with connection.inbox(Deadline(TIMEOUT), private=True) as inbox:
+            buffers = encode_pub("give.me", b"", inbox.subject(7))
+            connection.send(buffers, Deadline(TIMEOUT), link=inbox.link)
+            messages = [inbox.next(TIMEOUT), inbox.next(TIMEOUT)]
+        assert [message and bytes(message.payload) for message in messages] == [b"1", b"2"]
+        assert messages[1] is not None and inbox.number(messages[1]) == 7
+        assert ended.wait(TIMEOUT)
+
+
+def test_abandoned_inbox_is_forgotten_by_the_next_to_send(make_connection: MakeConnection) -> None:
+    """A finalizer takes no lock and sends nothing; the farewell goes out with what comes next."""
+    ended = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        sid = conn.expect("SUB").sid
+        assert conn.expect("UNSUB").sid == sid
+        assert conn.expect("PUB").subject == "farewell"
+        assert conn.expect("PUB").subject == "next"
+        ended.set()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        inbox = connection.inbox(Deadline(TIMEOUT), private=True)
+        with connection._lock, connection._write_lock:
+            inbox.abandon(b"".join(map(bytes, encode_pub("farewell", b""))))
+        connection.publish("next")
+        assert ended.wait(TIMEOUT)
+        connection.inbox(Deadline(TIMEOUT))
+        assert len(connection._inboxes) == 1
+
+
+# Closing
+
+
+def use(connection: Connection) -> Iterator[Callable[[], object]]:
+    """Yield everything that needs a connection."""
+    yield connection.connect
+    yield connection.reconnect
+    yield lambda: connection.publish("a")
+    yield lambda: connection.request("a")
+    yield lambda: connection.subscribe("a")
+    yield lambda: connection.flush(None)
+    yield lambda: connection.inbox(Deadline(None))
+    yield lambda: connection.max_payload(Deadline(None))
+
+
+@pytest.mark.parametrize("used", [True, False])
+def test_closed_connection_says_so(used: bool, make_connection: MakeConnection) -> None:
+    """Every call, as often as one tries; whether it was ever open or not."""
+    with FakeServer(serve) as server:
+        connection = make_connection(server.url)
+        if used:
+            ask(connection)
+        connection.close()
+        connection.close()
+        assert connection.state is State.CLOSED
+        for call in [*use(connection), *use(connection)]:
+            with pytest.raises(ConnectionLostError, match="closed"):
+                call()
+        assert len(server.connections) == used
+
+
+def test_close_ends_what_waits(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """Calls of other threads that would wait for ever; then the reader thread is gone."""
+    with FakeServer(ignore) as server:
+        connection = make_connection(server.url)
+        subscription = connection.subscribe("news")
+        waiting = [
+            background.submit(ask, connection, b"", None),
+            background.submit(subscription.next, None),
+        ]
+        wait_until(lambda: sent_requests(server))
+        connection.close()
+        assert not any("objstore-reader" in thread.name for thread in threading.enumerate())
+        for future in waiting:
+            with pytest.raises(ConnectionLostError, match="closed"):
+                future.result(TIMEOUT)
+
+
+def test_close_ends_a_blocked_send(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """Also one without a timeout, to a server that reads nothing."""
+    let_go = threading.Event()
+
+    def stubborn(conn: FakeConnection) -> None:
+        conn.handshake()
+        assert let_go.wait(TIMEOUT)
+
+    with FakeServer(stubborn, info=GENEROUS) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        sending = background.submit(connection.publish, "a", bytes(MUCH), timeout=None)
+        wait_until(connection._write_lock.locked)
+        connection.close()
+        assert isinstance(sending.exception(TIMEOUT), ConnectionLostError)
+        let_go.set()
+
+
+def test_close_ends_a_first_use(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """A server that is just being connected to is left."""
+    go, closed = threading.Event(), threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        go.set()
+        assert closed.wait(TIMEOUT)
+        conn.handshake()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        asking = background.submit(ask, connection, b"", None)
+        assert go.wait(TIMEOUT)
+        connection.close()
+        closed.set()
+        with pytest.raises(ConnectionLostError, match="closed"):
+            asking.result(TIMEOUT)
+
+
+def test_close_ends_reconnecting(
+    make_connection: MakeConnection, server: LocalServer, background: ThreadPoolExecutor
+) -> None:
+    """Wherever in it the reader thread is."""
+    with Proxy(server.port) as proxy:
+        connection = make_connection(proxy.url)
+        subscription = connection.subscribe("news")
+        proxy.refuse()
+        proxy.cut()
+        wait_until(lambda: connection.state is State.RECONNECTING)
+        waiting = background.submit(ask, connection, b"", None)
+        connection.close()
+        assert not any("objstore-reader" in thread.name for thread in threading.enumerate())
+        for call in (lambda: waiting.result(TIMEOUT), lambda: subscription.next(None)):
+            with pytest.raises(ConnectionLostError, match="closed"):
+                call()
+
+
+def test_close_from_the_reader_thread(make_connection: MakeConnection) -> None:
+    """It does not wait for itself."""
+    closed = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        conn.msg(conn.expect("SUB").sid, "news")
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+
+        def close() -> None:
+            if not closed.is_set():
+                closed.set()
+                connection.close()
+
+        connection.connect()
+        with connection._lock:  # the message cannot be handed over before all is set up
+            pass
+        subscription = connection.subscribe("news")
+        subscription.on_delivery = close
+        if subscription.next(0) is not None:  # it was faster than we are
+            close()
+        assert closed.wait(TIMEOUT)
+        wait_until(lambda: connection.state is State.CLOSED)
+
+
+def test_close_from_many_threads(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """All return, and the connection is closed."""
+    with FakeServer(serve) as server:
+        connection = make_connection(server.url)
+        ask(connection)
+        for future in [background.submit(connection.close) for _ in range(10)]:
+            future.result(TIMEOUT)
+        assert connection.state is State.CLOSED
+
+
+def test_subscription_that_is_closed_ends(make_connection: MakeConnection) -> None:
+    """For the one who waits, and for the server; twice is fine."""
+    ended = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        sid = conn.expect("SUB").sid
+        assert conn.expect("UNSUB").sid == sid
+        conn.expect("PUB")
+        ended.set()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        subscription = connection.subscribe("news")
+        subscription.close()
+        subscription.close()
+        connection.publish("a")
+        assert ended.wait(TIMEOUT)
+        with pytest.raises(ConnectionLostError, match="subscription is closed"):
+            subscription.next(None)
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_abandoned_connection_ends_its_thread(
+    lost: bool, make_connection: MakeConnection, server: LocalServer, background: ThreadPoolExecutor
+) -> None:
+    """When nobody holds it any more, connected or reconnecting; without waiting for a lock."""
+    with Proxy(server.port) as proxy:
+        connection = make_connection(proxy.url)
+        subscription = connection.subscribe("news")
+        waiting = background.submit(subscription.next, None)
+        if lost:
+            proxy.refuse()
+            proxy.cut()
+            wait_until(lambda: connection.state is State.RECONNECTING)
+        connection.abandon()
+        assert isinstance(waiting.exception(TIMEOUT), ConnectionLostError)
+        wait_until(lambda: connection.state is State.CLOSED)
+
+
+# Forks
+
+
+def in_child(function: Callable[[], object]) -> Any:
+    """Run `function` in a forked process; return its result, or raise its exception."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            try:
+                result = (True, function())
+            except BaseException as error:
+                result = (False, error)
+            with os.fdopen(writing, "wb") as pipe:
+                pickle.dump(result, pipe)
+        finally:
+            os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as pipe:
+        if not select.select([pipe], [], [], TIMEOUT)[0]:
+            os.kill(pid, signal.SIGKILL)
+        data = pipe.read()
+    os.waitpid(pid, 0)
+    assert data, "the child hung or died"
+    succeeded, result = pickle.loads(data)
+    if not succeeded:
+        raise result
+    return result
+
+
+forks = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork"),
+    pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
+]
+
+
+class TestFork:
+    """A child gets a connection of its own, and its parent's is left alone."""
+
+    pytestmark = forks
+
+    @pytest.fixture(params=["tcp", "tls"])
+    def options(
+        self, request: pytest.FixtureRequest, server_context: ssl.SSLContext, ca_file: Path
+    ) -> dict[str, Any]:
+        """Keywords for the server and the connection."""
+        if request.param == "tcp":
+            return {"server": {}, "connection": {}}
+        return {"server": {"tls": server_context}, "connection": {"tls_cacert": ca_file}}
+
+    def test_child_opens_its_own_connection(
+        self, options: dict[str, Any], make_connection: MakeConnection
+    ) -> None:
+        """It says nothing on the parent's, whatever it does, and that goes on working."""
+        with FakeServer(serve, **options["server"]) as server:
+            connection = make_connection(server.url, **options["connection"])
+            subscription = connection.subscribe("news")
+            assert ask(connection, b"before") == b"before"
+            before = bytes(server.connections[0].received)
+
+            def child() -> bytes:
+                answer = ask(connection, b"child")
+                connection.flush(TIMEOUT)
+                connection.close()
+                return answer
+
+            assert in_child(child) == b"child"
+            assert bytes(server.connections[0].received) == before
+            assert ask(connection, b"after") == b"after"
+            subscription.close()
+            connection.flush(TIMEOUT)
+            assert len(server.connections) == 2
+            assert b"after" not in server.connections[1].received
+
+    def test_child_that_does_nothing_leaves_no_trace(
+        self, options: dict[str, Any], make_connection: MakeConnection
+    ) -> None:
+        """Its end does not end the parent's connection."""
+        with FakeServer(serve, **options["server"]) as server:
+            connection = make_connection(server.url, **options["connection"])
+            ask(connection)
+            before = bytes(server.connections[0].received)
+            assert in_child(lambda: connection.state) is State.IDLE
+            assert bytes(server.connections[0].received) == before
+            assert ask(connection, b"after") == b"after"
+            assert len(server.connections) == 1
+
+    def test_child_does_not_keep_the_parents_connection_open(
+        self, make_connection: MakeConnection
+    ) -> None:
+        """The child's copy of the socket is closed: the server sees when the parent leaves."""
+        with FakeServer(serve) as server:
+            connection = make_connection(server.url)
+            ask(connection)
+            port = server.port
+
+            def child() -> bool:
+                return any(
+                    os.readlink(f"/proc/self/fd/{fd}") == inode
+                    for fd in os.listdir("/proc/self/fd")
+                    if os.path.exists(f"/proc/self/fd/{fd}")
+                )
+
+            assert port
+            link = connection._link
+            assert link is not None
+            number = link.transport._socket.fileno()  # type: ignore[attr-defined]
+            inode = os.readlink(f"/proc/self/fd/{number}")
+            assert child()
+            assert not in_child(child)
+
+    def test_what_waits_in_the_parent_has_ended_in_the_child(
+        self, make_connection: MakeConnection
+    ) -> None:
+        """A subscription or an inbox is of one process."""
+        with FakeServer(ignore) as server:
+            connection = make_connection(server.url)
+            subscription = connection.subscribe("news")
+            inbox = connection.inbox(Deadline(TIMEOUT))
+            for queue in (subscription, inbox):
+                with pytest.raises(ConnectionLostError, match="parent"):
+                    in_child(lambda queue=queue: queue.next(None))  # type: ignore[misc]
+                assert not queue.ended
+
+    def test_what_was_the_parents_is_not_mistaken_for_the_childs(
+        self, make_connection: MakeConnection
+    ) -> None:
+        """To close an inherited subscription or inbox ends nothing that the child made."""
+
+        def second(conn: FakeConnection) -> None:
+            conn.handshake()
+            conn.expect("SUB")
+            sid = conn.expect("SUB").sid
+            request = conn.expect("PUB")
+            conn.reply(request, b"answer")
+            conn.msg(sid, "news", b"message")
+
+        with FakeServer([ignore, second]) as server:
+            connection = make_connection(server.url)
+            old = connection.subscribe("news")
+            old_inbox = connection.inbox(Deadline(TIMEOUT))
+
+            def child() -> list[bytes]:
+                new = connection.subscribe("news")
+                new_inbox = connection.inbox(Deadline(TIMEOUT))
+                old.close()
+                old_inbox.close()
+                connection.inbox(Deadline(TIMEOUT))
+                buffers = encode_pub("echo", b"", new_inbox.subject())
+                connection.send(buffers, Deadline(TIMEOUT))
+                messages = [new_inbox.next(TIMEOUT), new.next(TIMEOUT)]
+                return [bytes(message.payload) for message in messages if message is not None]
+
+            assert in_child(child) == [b"answer", b"message"]
+
+    def test_closed_connection_is_closed_in_the_child(
+        self, make_connection: MakeConnection
+    ) -> None:
+        """A fork opens nothing again."""
+        with FakeServer(serve) as server:
+            connection = make_connection(server.url)
+            ask(connection)
+            connection.close()
+            with pytest.raises(ConnectionLostError, match="closed"):
+                in_child(lambda: ask(connection))
+
+    def test_locks_of_the_parents_threads_do_not_matter(
+        self, make_connection: MakeConnection, background: ThreadPoolExecutor
+    ) -> None:
+        """A thread that was sending at the time of the fork does not exist in the child."""
+        let_go = threading.Event()
+
+        def stubborn(conn: FakeConnection) -> None:
+            conn.handshake()
+            assert let_go.wait(TIMEOUT)
+            for _ in conn:
+                pass
+
+        with FakeServer([stubborn, serve], info=GENEROUS) as server:
+            connection = make_connection(server.url)
+            connection.connect()
+            sending = background.submit(connection.publish, "a", bytes(MUCH))
+            wait_until(connection._write_lock.locked)
+            with connection._lock:
+                assert in_child(lambda: ask(connection)) == b"hello"
+            let_go.set()
+            sending.result(TIMEOUT)
+
+
+# Leaks
+
+
+def count_resources() -> tuple[int, int]:
+    """Return the number of open files and of threads of this process."""
+    return len(os.listdir("/proc/self/fd")), threading.active_count()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_nothing_leaks(server: LocalServer, dead_port: int) -> None:
+    """Connections that are closed, lost or never made leave no file and no thread."""
+
+    def live(url: str, ending: Callable[[Connection], None]) -> None:
+        connection = make_connection_to(url)
+        with contextlib.suppress(ObjStoreError):
+            connection.subscribe("a")
+            connection.flush(TIMEOUT)
+            connection.reconnect()
+            connection.flush(TIMEOUT)
+        ending(connection)
+        connection.close()
+
+    def make_connection_to(url: str) -> Connection:
+        from objstore.core.options import make_options
+
+        return Connection(make_options(url))
+
+    endings: list[tuple[str, Callable[[Connection], None]]] = [
+        (server.url, Connection.close),
+        (server.url, Connection.abandon),
+        (f"127.0.0.1:{dead_port}", Connection.close),
+    ]
+    for url, ending in endings:
+        live(url, ending)
+    before = count_resources()
+    for _ in range(100):
+        for url, ending in endings:
+            live(url, ending)
+    assert count_resources() == before
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_failed_handshakes_leak_nothing() -> None:
+    """Wherever they fail."""
+
+    def leave(conn: FakeConnection) -> None:
+        conn.send([b"", b"INFO {", b"INFO {}\r\n", b"+OK\r\n"][conn.number % 4])
+        conn.close()
+
+
+@pytest.mark.slow
+def test_program_that_never_closes_ends_at_once(server: LocalServer) -> None:
+    """The reader thread keeps no program from ending, and nothing is said about it."""
+    program = (
+        "from objstore.core.connection import Connection\n"
+        "from objstore.core.options import make_options\n"
+        f"connection = Connection(make_options({server.url!r}))\n"
+        "subscription = connection.subscribe('news')\n"
+        "connection.publish('news', b'hello')\n"
+        "print(bytes(subscription.next(10).payload))\n"
+    )
+    run = subprocess.run(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", program],
+        capture_output=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (run.returncode, run.stdout, run.stderr) == (0, b"b'hello'\n", b"")

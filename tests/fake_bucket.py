@@ -1,0 +1,252 @@
+"""
+A bucket on a `FakeServer`: does what a server does, but for what the test says.
+
+    def refuse(conn, command, go_on):
+        if bucket.count["chunk"] == 3:
+            conn.reply(command, {"error": {...}})
+        else:
+            go_on()
+
+    bucket = FakeBucket(chunk=refuse)
+    with FakeServer(bucket) as server, bucket.open(server) as store:
+        store.put("a", data)
+
+Handlers are called with the connection, the command and a function that does the ordinary
+thing. There is one for each kind of request: `chunk`, `meta`, `get` (a message at the
+leader), `direct`, `purge`, `info`, `create` (a consumer), `pull`, `delete` (a consumer).
+What was asked for is in `log`, in order.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+from objstore.client import Client
+from objstore.store import ObjectStore
+from tests.fake_server import Command, FakeConnection, FakeServer
+
+__all__ = ["FakeBucket", "Stored"]
+
+#: Seconds that `wait_for` waits.
+TIMEOUT = 10.0
+
+Handler = Callable[[FakeConnection, Command, Callable[[], None]], object]
+
+_TIME = "2026-01-02T03:04:05.678901234Z"
+
+#: First tokens of the subjects of the API, and what they ask for.
+_OPERATIONS = {
+    "STREAM.MSG.GET": "get",
+    "STREAM.PURGE": "purge",
+    "STREAM.INFO": "info",
+    "DIRECT.GET": "direct",
+    "CONSUMER.CREATE": "create",
+    "CONSUMER.MSG.NEXT": "pull",
+    "CONSUMER.DELETE": "delete",
+}
+
+
+class Stored(NamedTuple):
+    """A stored message."""
+
+    seq: int
+    subject: str
+    payload: bytes
+    headers: dict[str, list[str]]
+
+
+class FakeBucket:
+    """The script of a server that has the bucket `b`."""
+
+    name = "b"
+
+    def __init__(self, *, allow_direct: bool = True, **handlers: Handler) -> None:
+        self.messages: list[Stored] = []
+        self.last_seq = 0
+        self.log: list[str] = []
+        self.count: Counter[str] = Counter()
+        self._config = {"name": "OBJ_b", "allow_direct": allow_direct}
+        self._handlers = handlers
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def open(self, server: FakeServer, **options: Any) -> Iterator[ObjectStore]:
+        """The bucket, by a client of its own."""
+        with Client(server.url, **options) as client:
+            yield client.object_store("b")
+
+    def wait_for(self, kind: str, count: int = 1) -> None:
+        """Return when so many requests of a kind have come."""
+        with self._changed:
+            assert self._changed.wait_for(lambda: self.count[kind] >= count, TIMEOUT), self.log
+
+    # The script
+
+    def __call__(self, conn: FakeConnection) -> None:
+        conn.handshake()
+        for command in conn:
+            if command.verb in ("PUB", "HPUB"):
+                self._handle(conn, command)
+
+    def _handle(self, conn: FakeConnection, command: Command) -> None:
+        kind = self._kind(command.subject)
+        with self._changed:
+            self.log.append(kind)
+            self.count[kind] += 1
+            self._changed.notify_all()
+
+        def go_on() -> None:
+            getattr(self, f"do_{kind}")(conn, command)
+
+        handler = self._handlers.get(kind)
+        if handler is None:
+            go_on()
+        else:
+            handler(conn, command, go_on)
+
+    def _kind(self, subject: str) -> str:
+        if subject.startswith("$O.b.C."):
+            return "chunk"
+        if subject.startswith("$O.b.M."):
+            return "meta"
+        operation = subject.removeprefix("$JS.API.")
+        for prefix, kind in _OPERATIONS.items():
+            if operation.startswith(f"{prefix}.OBJ_b"):
+                return kind
+        raise AssertionError(f"nobody serves {subject}")
+
+    # The ordinary thing
+
+    def store(self, command: Command) -> int:
+        """Store a message; return its sequence."""
+        self.last_seq += 1
+        if command.headers.get("Nats-Rollup") == ["sub"]:
+            self.messages = [m for m in self.messages if m.subject != command.subject]
+        stored = Stored(self.last_seq, command.subject, command.payload, command.headers)
+        self.messages.append(stored)
+        return self.last_seq
+
+    def do_chunk(self, conn: FakeConnection, command: Command) -> None:
+        conn.reply(command, {"stream": "OBJ_b", "seq": self.store(command)})
+
+    def do_meta(self, conn: FakeConnection, command: Command) -> None:
+        found = [m.seq for m in self.messages if m.subject == command.subject]
+        last = found[-1] if found else 0
+        if command.headers["Nats-Expected-Last-Subject-Sequence"] == [str(last)]:
+            conn.reply(command, {"stream": "OBJ_b", "seq": self.store(command)})
+        else:
+            self.refuse(conn, command, 400, 10071, f"wrong last sequence: {last}")
+
+    def do_get(self, conn: FakeConnection, command: Command) -> None:
+        body = command.json
+        if "last_by_subj" in body:
+            found = [m for m in self.messages if m.subject == body["last_by_subj"]][-1:]
+        else:
+            found = self.find(body["next_by_subj"], body["seq"])[:1]
+        if not found:
+            self.refuse(conn, command, 404, 10037, "no message found")
+            return
+        (message,) = found
+        lines = "".join(f"{k}: {v}\r\n" for k, vs in message.headers.items() for v in vs)
+        block = f"NATS/1.0\r\n{lines}\r\n".encode() if lines else b""
+        fields = {"subject": message.subject, "seq": message.seq, "time": _TIME}
+        fields["data"] = base64.b64encode(message.payload).decode()
+        fields["hdrs"] = base64.b64encode(block).decode()
+        conn.reply(command, {"message": fields})
+
+    def find(self, subject: str, seq: int) -> list[Stored]:
+        """The messages of a subject, from a sequence on."""
+        return [m for m in self.messages if m.subject == subject and m.seq >= seq]
+
+    def do_direct(self, conn: FakeConnection, command: Command) -> None:
+        if command.payload:
+            body = command.json
+            found = self.find(body["next_by_subj"], body["seq"])
+            for left, message in enumerate(found[: body["batch"]], 1 - len(found)):
+                self.send_direct(conn, command, message, pending=-left)
+            if found:
+                conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+                return
+        else:
+            subject = command.subject.partition("OBJ_b.")[2]
+            if found := self.find(subject, 0):
+                self.send_direct(conn, command, found[-1], pending=None)
+                return
+        conn.reply(command, headers=b"NATS/1.0 404 Message Not Found\r\n\r\n")
+
+    def send_direct(
+        self, conn: FakeConnection, command: Command, message: Stored, *, pending: int | None
+    ) -> None:
+        """Send a stored message as a direct get does."""
+        headers = {
+            "Nats-Stream": "OBJ_b",
+            "Nats-Subject": message.subject,
+            "Nats-Sequence": str(message.seq),
+            "Nats-Time-Stamp": _TIME,
+        }
+        if pending is not None:
+            headers["Nats-Num-Pending"] = str(pending)
+        conn.reply(command, message.payload, headers=headers)
+
+    def do_purge(self, conn: FakeConnection, command: Command) -> None:
+        body = command.json
+        kept = [m for m in self.messages if m.subject != body["filter"]]
+        purged = len(self.messages) - len(kept)
+        self.messages = kept
+        conn.reply(command, {"success": True, "purged": purged})
+
+    def do_info(self, conn: FakeConnection, command: Command) -> None:
+        conn.reply(command, {"config": self._config, "state": {}})
+
+    def do_create(self, conn: FakeConnection, command: Command) -> None:
+        config = command.json["config"]
+        self.subject = config["filter_subject"]
+        self.next_seq = config.get("opt_start_seq", 1)
+        self.consumer_seq = 0
+        pending = len(self.find(self.subject, self.next_seq))
+        conn.reply(
+            command,
+            {"name": config["name"], "num_pending": pending, "delivered": {"stream_seq": 0}},
+        )
+
+    def do_pull(self, conn: FakeConnection, command: Command) -> None:
+        found = self.find(self.subject, self.next_seq)
+        for message in found[: command.json["batch"]]:
+            self.deliver(conn, command, message)
+        if len(found) < command.json["batch"] and command.json.get("no_wait"):
+            conn.reply(command, headers=b"NATS/1.0 404 No Messages\r\n\r\n")
+
+    def deliver(self, conn: FakeConnection, command: Command, message: Stored) -> None:
+        """Send a stored message as a consumer does."""
+        self.consumer_seq += 1
+        self.next_seq = message.seq + 1
+        pending = len(self.find(self.subject, self.next_seq))
+        self.deliver_as(conn, command, message, self.consumer_seq, pending)
+
+    def deliver_as(
+        self,
+        conn: FakeConnection,
+        command: Command,
+        message: Stored,
+        consumer_seq: int,
+        pending: int,
+    ) -> None:
+        """Send a message with any numbers."""
+        sid = max(conn.subscriptions)  # each consumer has a subscription of its own
+        ack = f"$JS.ACK.OBJ_b.c.1.{message.seq}.{consumer_seq}.1767323045678901234.{pending}"
+        conn.msg(sid, message.subject, message.payload, reply=ack)
+
+    def do_delete(self, conn: FakeConnection, command: Command) -> None:
+        """Asked for without a reply."""
+
+    def refuse(
+        self, conn: FakeConnection, command: Command, code: int, err_code: int, text: str = "no"
+    ) -> None:
+        """Answer with an error of the API."""
+        error = {"code": code, "err_code": err_code, "description": text}
+        conn.reply(command, {"error": error, "stream": "OBJ_b", "seq": 0})
