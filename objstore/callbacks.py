@@ -14,10 +14,11 @@ import threading
 from collections.abc import Callable
 
 from objstore._pynats2 import NATSMessage, NATSSubscription
+from objstore.core.protocol import Message
 from objstore.core.subscription import Subscription
 from objstore.errors import ObjStoreError
 
-__all__ = ["CallbackPool", "CallbackSubscription"]
+__all__ = ["CallbackPool"]
 
 logger = logging.getLogger(__name__)
 
@@ -29,13 +30,8 @@ _JOIN_TIMEOUT = 5.0
 _pool_numbers = itertools.count(1)
 
 
-class CallbackSubscription:
-    """
-    One subscription and its callback.
-
-    Attributes:
-        handle: What the user holds.
-    """
+class _Active:
+    """One subscription and its callback."""
 
     def __init__(
         self,
@@ -45,17 +41,15 @@ class CallbackSubscription:
         strip_prefix: Callable[[str], str],
     ) -> None:
         self.handle = handle
+        self.subscription = subscription
         self._pool = pool
-        self._subscription = subscription
         self._strip_prefix = strip_prefix
         # Guards the two flags, for their change only.
         self._lock = threading.Lock()
         self._scheduled = False
         self._dirty = False
-        subscription.on_delivery = self._on_delivery
-        self._on_delivery()  # what came before is waiting
 
-    def _on_delivery(self) -> None:
+    def notice(self) -> None:
         """Ask for a turn, unless one is coming. Runs in the reader thread."""
         with self._lock:
             self._dirty = True
@@ -66,21 +60,26 @@ class CallbackSubscription:
 
     def run(self) -> None:
         """Take a turn: call back for what has come."""
-        with self._lock:
-            self._dirty = False
-        exhausted = self._call_back()
-        with self._lock:
-            # Something may have come behind the last look into the queue.
-            if exhausted and not self._dirty:
-                self._scheduled = False
+        while True:
+            with self._lock:
+                self._dirty = False
+            exhausted = self._call_back()
+            with self._lock:
+                # Something may have come behind the last look into the queue.
+                if exhausted and not self._dirty:
+                    self._scheduled = False
+                    return
+            if not self._pool.stopping:
+                self._pool.schedule(self)  # others first
                 return
-        self._pool.schedule(self)
 
     def _call_back(self) -> bool:
         """Call back for some messages; return whether there are no more."""
         for _ in range(_TURN):
+            if self._is_done:
+                return True
             try:
-                message = self._subscription.next(0)
+                message = self.subscription.next(0)
             except ObjStoreError as error:
                 logger.debug("subscription to %s: %s", self.handle.subject, error)
                 return True
@@ -88,47 +87,81 @@ class CallbackSubscription:
                 return True
             self.handle.received_messages += 1
             if self._is_done:
-                self._subscription.close()
-            try:
-                self.handle.callback(
-                    NATSMessage(
-                        sid=self.handle.sid,
-                        subject=self._strip_prefix(message.subject),
-                        reply=self._strip_prefix(message.reply),
-                        payload=bytes(message.payload),
-                    )
-                )
-            except Exception:
-                logger.exception("the callback for %s failed", self.handle.subject)
-            if self._is_done:
-                return True
+                self._pool.remove(self.handle)
+            self._deliver(message)
         return False
+
+    def _deliver(self, message: Message) -> None:
+        try:
+            self.handle.callback(
+                NATSMessage(
+                    sid=self.handle.sid,
+                    subject=self._strip_prefix(message.subject),
+                    reply=self._strip_prefix(message.reply),
+                    payload=bytes(message.payload),
+                )
+            )
+        except BaseException:
+            # Whatever it is, SystemExit too: this thread serves other subscriptions.
+            logger.exception("the callback for %s failed", self.handle.subject)
 
     @property
     def _is_done(self) -> bool:
         most = self.handle.max_messages
         return most is not None and self.handle.received_messages >= most
 
-    def close(self) -> None:
-        """Unsubscribe."""
-        self._subscription.close()
-
 
 class CallbackPool:
     """
-    The threads that run callbacks; started with the first subscription.
+    The subscriptions with callbacks, and the threads that run those.
+
+    The threads start with the first subscription.
 
     Args:
         workers: Number of threads.
+
+    Attributes:
+        stopping: Whether the threads are to end when nothing is left to be done.
     """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
-        self._ready: queue.SimpleQueue[CallbackSubscription | None] = queue.SimpleQueue()
+        self._ready: queue.SimpleQueue[_Active | None] = queue.SimpleQueue()
+        # Guards the table and the list of threads.
+        self._lock = threading.Lock()
+        self._active: dict[int, _Active] = {}
         self._threads: list[threading.Thread] = []
+        self.stopping = False
 
-    def start(self) -> None:
-        """Start the threads, unless they are running."""
+    @property
+    def handles(self) -> list[NATSSubscription]:
+        """What users hold of the subscriptions."""
+        with self._lock:
+            return [active.handle for active in self._active.values()]
+
+    def add(
+        self,
+        subscription: Subscription,
+        handle: NATSSubscription,
+        strip_prefix: Callable[[str], str],
+    ) -> None:
+        """Call back for the messages of a subscription from now on."""
+        active = _Active(self, subscription, handle, strip_prefix)
+        with self._lock:
+            self._active[handle.sid] = active
+            self._start()
+        subscription.on_delivery = active.notice
+        active.notice()  # what came before is waiting
+
+    def remove(self, handle: NATSSubscription) -> None:
+        """Unsubscribe. Twice is fine."""
+        with self._lock:
+            active = self._active.pop(handle.sid, None)
+        if active is not None:
+            active.subscription.close()
+
+    def _start(self) -> None:
+        """Start the threads, unless they are running. Requires _lock."""
         if self._threads:
             return
         number = next(_pool_numbers)
@@ -141,19 +174,21 @@ class CallbackPool:
             thread.start()
             self._threads.append(thread)
 
-    def schedule(self, subscription: CallbackSubscription) -> None:
+    def schedule(self, active: _Active) -> None:
         """Give a subscription a turn."""
-        self._ready.put(subscription)
+        self._ready.put(active)
 
     def _run(self) -> None:
-        while (subscription := self._ready.get()) is not None:
-            subscription.run()
+        while (active := self._ready.get()) is not None:
+            active.run()
 
     def stop(self) -> None:
-        """End the threads, after the callbacks that are running; not from within one."""
-        for _ in self._threads:
+        """End the threads when all that came has been handed out; not from within one."""
+        self.stopping = True
+        with self._lock:
+            threads, self._threads = self._threads, []
+        for _ in threads:
             self._ready.put(None)
-        for thread in self._threads:
+        for thread in threads:
             if thread is not threading.current_thread():
                 thread.join(_JOIN_TIMEOUT)
-        self._threads = []

@@ -8,13 +8,13 @@ runs. The one deliberate difference: TLS is verified unless `tls_verify=False` i
 from __future__ import annotations
 
 import contextlib
-import threading
+import dataclasses
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from objstore._pynats2 import NATSClient, NATSMessage, NATSSubscription
-from objstore.callbacks import CallbackPool, CallbackSubscription
+from objstore.callbacks import CallbackPool
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.options import ConnectKeywords, make_options
@@ -76,17 +76,18 @@ class Client(ObjectStoreManager, NATSClient):
         self._options = make_options(url if servers is None else servers, **options)
         self._api_prefix = api_prefix or ("$JS.API" if domain is None else f"$JS.{domain}.API")
         self._vhost_name = self._options.servers[0].prefix
+        if self._vhost_name:
+            # Who answers puts the prefix before every subject, the reply's too.
+            inbox_prefix = f"{self._vhost_name}.{self._options.inbox_prefix}"
+            self._options = dataclasses.replace(self._options, inbox_prefix=inbox_prefix)
         self._workers_count = workers
         self._on_close: list[Callable[[], None]] = []
-        # Guards _callbacks; for dict work only.
-        self._callbacks_lock = threading.Lock()
         self._open()
 
     def _open(self) -> None:
         """Set up a connection, without connecting."""
         self._connection = Connection(self._options)
         self._js = JetStream(self._connection, prefix=self._api_prefix)
-        self._callbacks: dict[int, CallbackSubscription] = {}
         self._pool = CallbackPool(self._workers_count)
         # A client that nobody holds any more takes its reader thread with it.
         self._finalizer = weakref.finalize(self, self._connection.abandon)
@@ -142,8 +143,14 @@ class Client(ObjectStoreManager, NATSClient):
             self._on_close.pop()()
 
     def reconnect(self) -> None:
-        """Leave the connection and make another, with all subscriptions."""
-        self._connection.reconnect()
+        """Leave the connection, open or closed, and make another with all subscriptions."""
+        if self._connection.state is not State.CLOSED:
+            self._connection.reconnect()
+            return
+        handles = self._pool.handles
+        self.connect()
+        for handle in handles:
+            self._subscribe(handle)
 
     def ping(self) -> None:
         """Send a PING, without waiting for the answer."""
@@ -225,26 +232,21 @@ class Client(ObjectStoreManager, NATSClient):
             queue: Name of a queue group, of which one member gets each message.
             max_messages: Unsubscribe after so many.
         """
-        subscription = self._connection.subscribe(self._vhost(subject), queue=queue)
         handle = NATSSubscription(
-            sid=subscription.sid,
-            subject=subject,
-            queue=queue,
-            callback=callback,
-            max_messages=max_messages,
+            sid=0, subject=subject, queue=queue, callback=callback, max_messages=max_messages
         )
-        self._pool.start()
-        active = CallbackSubscription(self._pool, subscription, handle, self._del_vhost)
-        with self._callbacks_lock:
-            self._callbacks[handle.sid] = active
+        self._subscribe(handle)
         return handle
+
+    def _subscribe(self, handle: NATSSubscription) -> None:
+        subject = self._vhost(handle.subject)
+        subscription = self._connection.subscribe(subject, queue=handle.queue)
+        handle.sid = subscription.sid
+        self._pool.add(subscription, handle, self._del_vhost)
 
     def unsubscribe(self, sub: NATSSubscription) -> None:
         """End a subscription. Twice is fine."""
-        with self._callbacks_lock:
-            active = self._callbacks.pop(sub.sid, None)
-        if active is not None:
-            active.close()
+        self._pool.remove(sub)
 
     def auto_unsubscribe(self, sub: NATSSubscription) -> None:
         """Let the server end a subscription after its `max_messages`."""

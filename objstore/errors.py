@@ -12,7 +12,7 @@ Every exception of the package, one tree. Open to all floors.
     ├── ProtocolError
     ├── ServerError
     ├── SlowConsumerError
-    ├── NoRespondersError
+    ├── NoRespondersError                 NATSRequestTimeoutError
     ├── RequestTimeoutError               TimeoutError, NATSRequestTimeoutError
     ├── JetStreamError
     ├── InvalidNameError                  ValueError
@@ -190,8 +190,12 @@ class SlowConsumerError(ObjStoreError):
     """Raised when messages arrive faster than they are taken and the limit is reached."""
 
 
-class NoRespondersError(ObjStoreError):
-    """Raised when nobody serves the subject of a request (status 503)."""
+class NoRespondersError(ObjStoreError, NATSRequestTimeoutError):
+    """
+    Raised when nobody serves the subject of a request (status 503).
+
+    The server says so at once; pynats2 would have waited for the whole timeout.
+    """
 
 
 class RequestTimeoutError(ObjStoreError, TimeoutError, NATSRequestTimeoutError):

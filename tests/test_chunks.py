@@ -1,0 +1,458 @@
+"""Chunks from any position on: whatever their sizes, wherever they are, whoever serves them."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from objstore.client import Client
+from objstore.core.connection import State
+from objstore.errors import (
+    BucketNotFoundError,
+    ConnectionLostError,
+    ObjectChangedError,
+    RequestTimeoutError,
+    TruncatedObjectError,
+)
+from objstore.jetstream import consumer as consumer_module
+from objstore.server import LocalServer
+from objstore.store import ObjectStore
+from tests.conftest import Traffic
+from tests.fake_bucket import FakeBucket
+from tests.fake_server import Command, FakeConnection, FakeServer
+from tests.helpers import wait_until
+from tests.proxy import Proxy
+from tests.raw_bucket import RawBucket
+
+MIB = 1 << 20
+CHUNK = 128 << 10
+
+#: Sizes of chunks as other clients cut them: by reads of a socket, with an empty one behind.
+CUTS = {
+    "one": [10],
+    "short ones": [3, 10, 1, 10, 7],
+    "short last": [10, 10, 4],
+    "full": [10, 10, 10],
+    "ragged full": [10, 1, 9, 10],
+    "trailing empty": [10, 10, 0],
+    "one and trailing empty": [10, 0],
+    "empty within": [4, 0, 0, 6, 3],
+    "empty first": [0, 5, 5],
+    "single bytes": [1] * 30,
+}
+
+
+def pattern(size: int) -> bytes:
+    """Bytes in which every place looks different from its surroundings."""
+    return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
+
+
+def cut(data: bytes, sizes: list[int]) -> list[bytes]:
+    chunks, start = [], 0
+    for size in sizes:
+        chunks.append(data[start : start + size])
+        start += size
+    assert start == len(data)
+    return chunks
+
+
+# Foreign chunks
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "no-direct"])
+@pytest.mark.parametrize("sizes", CUTS.values(), ids=CUTS)
+def test_foreign_chunks_are_read_from_every_position(
+    client: Client, store: ObjectStore, raw: RawBucket, sizes: list[int], direct: bool
+) -> None:
+    """Other clients' chunks are uneven, empty, and not always counted in the meta."""
+    if not direct:
+        raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
+        store = client.object_store(store.bucket)
+    data = pattern(sum(sizes))
+    counted = len([size for size in sizes if size])
+    raw.put_object("a", cut(data, sizes), chunks=counted, options={"max_chunk_size": 10})
+    with store.get("a") as reader:
+        assert reader.read() == data
+        assert reader.verified
+    for place in range(len(data)):
+        with store.get("a") as reader:
+            reader.seek(place)
+            assert reader.read(3) == data[place : place + 3]
+    with store.get("a") as reader:
+        for place in random.Random(1).choices(range(len(data)), k=20):
+            reader.seek(place)
+            assert reader.read(5) == data[place : place + 5]
+
+
+@pytest.mark.parametrize("chunks", [0, 1, 2, 7, 2**32 - 1])
+def test_number_of_chunks_in_a_meta_is_only_a_hint(
+    store: ObjectStore, raw: RawBucket, chunks: int
+) -> None:
+    """What decides is the size, and the digest."""
+    data = pattern(30)
+    raw.put_object("a", cut(data, [10, 10, 10]), chunks=chunks, options={"max_chunk_size": 10})
+    assert store.get_bytes("a") == data
+    with store.get("a") as reader:
+        reader.seek(15)
+        assert reader.read(10) == data[15:25]
+
+
+@pytest.mark.parametrize("options", [None, {}, {"max_chunk_size": 4}, {"max_chunk_size": 2**32 - 1}])
+def test_chunk_size_in_a_meta_is_only_a_hint(
+    store: ObjectStore, raw: RawBucket, options: dict[str, int] | None
+) -> None:
+    data = pattern(30)
+    raw.put_object("a", cut(data, [10, 10, 10]), options=options)
+    assert store.get_bytes("a") == data
+    with store.get("a") as reader:
+        reader.seek(25)
+        assert reader.read() == data[25:]
+        reader.seek(5)
+        assert reader.read(10) == data[5:15]
+
+
+def test_chunks_between_those_of_others_are_found(store: ObjectStore, raw: RawBucket) -> None:
+    """Two writers at a time: the chunks of neither are neighbours in the stream."""
+    first, second = pattern(4000), bytes(4000)
+    one, two = store.put("one", chunk_size=100), store.put("two", chunk_size=100)
+    with one, two:
+        # A block is what goes out at once: these go out in turns.
+        one._block_size = two._block_size = 100
+        for start in range(0, 4000, 100):
+            one.write(first[start : start + 100])
+            two.write(second[start : start + 100])
+    sequences = [message["seq"] for message in raw.chunk_messages(one.info.nuid)]
+    assert sequences[-1] - sequences[0] > len(sequences)  # else this test shows nothing
+    with store.get("one") as reader:
+        for place in (3950, 50, 1234, 150, 3999, 0):
+            reader.seek(place)
+            assert reader.read(120) == first[place : place + 120]
+    assert store.get_bytes("one") == first and store.get_bytes("two") == second
+
+
+# How they come
+
+
+def test_object_of_one_chunk_costs_one_message(store: ObjectStore, traffic: Traffic) -> None:
+    store.put("a", b"data")
+    reader = store.get("a")
+    traffic.start()
+    assert reader.read() == b"data"
+    assert traffic.payloads == [4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "no-direct"])
+@pytest.mark.parametrize("size", [CHUNK, 3 * CHUNK + 5, 5 * MIB, 21 * MIB])
+def test_every_chunk_comes_once(
+    client: Client,
+    store: ObjectStore,
+    raw: RawBucket,
+    traffic: Traffic,
+    size: int,
+    direct: bool,
+) -> None:
+    """By whatever mixture of batches and consumers, and none is left behind."""
+    if not direct:
+        raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
+        store = client.object_store(store.bucket)
+    data = pattern(size)
+    store.put("a", data)
+    with store.get("a") as reader:
+        traffic.start()
+        assert reader.read() == data
+        assert traffic.chunks(CHUNK) == size // CHUNK
+    wait_until(lambda: raw.consumers == 0)
+
+
+@pytest.mark.slow
+def test_reader_that_takes_nothing_is_sent_no_more_than_its_window(
+    store: ObjectStore, traffic: Traffic
+) -> None:
+    """A stalled reader holds a few MiB, not the object, and stops nobody else."""
+    store.put("a", bytes(40 * MIB))
+    store.put("b", b"small")
+    with store.get("a") as reader:
+        reader.read(16 * MIB)  # by now a consumer serves it
+        taken = traffic.bytes
+        assert store.get_bytes("b") == b"small"
+        wait_for_silence(traffic)
+        assert traffic.bytes - 16 * MIB <= 8 * MIB + 2 * CHUNK
+        assert taken >= 16 * MIB
+        assert reader.read() == bytes(24 * MIB)
+
+
+def wait_for_silence(traffic: Traffic) -> None:
+    """Return when nothing has come for a while."""
+    pause = threading.Event()
+    seen = -1
+    while seen != len(traffic.payloads):
+        seen = len(traffic.payloads)
+        pause.wait(0.1)
+
+
+# Lost connections
+
+
+@contextmanager
+def behind_proxy(server: LocalServer, bucket: str) -> Iterator[tuple[Proxy, ObjectStore]]:
+    """The bucket, through a proxy."""
+    with Proxy(server.port) as proxy, Client(proxy.url) as client:
+        yield proxy, client.object_store(bucket)
+
+
+@pytest.mark.parametrize("size", [3 * MIB, 20 * MIB], ids=["batches", "consumer"])
+@pytest.mark.parametrize("place", [1, 2, 7, 20])
+@pytest.mark.slow
+def test_lost_connection_costs_no_byte(
+    server: LocalServer, store: ObjectStore, raw: RawBucket, size: int, place: int
+) -> None:
+    """Reading goes on behind the last chunk that came, none twice and none missing."""
+    data = pattern(size)
+    store.put("a", data)
+    with behind_proxy(server, store.bucket) as (proxy, far):
+        cut_off = proxy.on(b"$O." + store.bucket.encode() + b".C.", proxy.cut, direction="s2c", nth=place)
+        with far.get("a") as reader:
+            assert reader.read() == data
+            assert reader.verified
+        assert cut_off.is_set() and proxy.connections == 2
+
+
+@pytest.mark.slow
+def test_reading_goes_on_when_its_consumer_is_deleted(store: ObjectStore, raw: RawBucket) -> None:
+    """The server forgets a consumer, the reader does not forget where it was."""
+    data = pattern(40 * MIB)
+    store.put("a", data)
+    with store.get("a") as reader:
+        first = reader.read(12 * MIB)
+        assert raw.delete_consumers() == 1
+        assert first + reader.read() == data
+        assert reader.verified
+    wait_until(lambda: raw.consumers == 0)
+
+
+def test_closed_client_ends_a_reader(server: LocalServer, store: ObjectStore) -> None:
+    store.put("a", bytes(3 * MIB))
+    with Client(server.url) as client:
+        reader = client.object_store(store.bucket).get("a")
+        reader.read(1)
+    for _ in range(2):
+        with pytest.raises(ConnectionLostError):
+            reader.read()
+    reader.close()
+
+
+# What is missing
+
+
+@pytest.mark.parametrize("gone", ["bucket", "object"])
+def test_what_is_gone_is_named(client: Client, store: ObjectStore, gone: str) -> None:
+    """At once: not after a timeout."""
+    store.put("a", bytes(3 * CHUNK))
+    reader = store.get("a")
+    if gone == "bucket":
+        client.delete_object_store(store.bucket)
+    else:
+        store.delete("a")
+    with pytest.raises(BucketNotFoundError if gone == "bucket" else ObjectChangedError):
+        reader.read()
+
+
+def test_bucket_made_again_is_another(client: Client, store: ObjectStore) -> None:
+    """Its bytes are never taken for those of the first."""
+    store.put("a", bytes(3 * CHUNK))
+    reader = store.get("a")
+    client.delete_object_store(store.bucket)
+    client.create_object_store(store.bucket).put("a", b"\1" * 3 * CHUNK)
+    with pytest.raises(ObjectChangedError):
+        reader.read()
+
+
+def test_expired_chunks_are_missing(client: Client, bucket: str) -> None:
+    """They are older than their meta by the time of the upload."""
+    store = client.create_object_store(bucket, ttl=0.5)
+    writer = store.put("a")
+    writer.write(bytes(writer._block_size))  # goes out at once
+    pause = threading.Event()
+    pause.wait(0.4)
+    writer.write(bytes(CHUNK))
+    writer.close()
+    reader = store.get("a")
+    wait_until(lambda: store.status().stream_info["state"]["messages"] <= 2)
+    with pytest.raises((TruncatedObjectError, ObjectChangedError)):
+        reader.read()
+
+
+# Servers that do not do what is expected
+
+
+def fill(bucket: FakeBucket, server: FakeServer, chunks: list[bytes]) -> None:
+    """Put an object `a` of these chunks, full but for the last."""
+    with bucket.open(server) as store:
+        store.put("a", b"".join(chunks), chunk_size=len(chunks[0]))
+    bucket.count.clear()
+
+
+def test_chunk_that_a_replica_lacks_is_asked_of_the_leader() -> None:
+    """A replica may lag behind; what it does not have is not missing."""
+
+    def lag(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, headers=b"NATS/1.0 404 Message Not Found\r\n\r\n")
+
+    bucket = FakeBucket(direct=lag)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+        assert bucket.count["direct"] > 0 and bucket.count["get"] >= 4
+
+
+def test_batch_that_stops_halfway_is_asked_for_again() -> None:
+    """The end of a batch is no end of the object."""
+
+    def stingy(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        found = bucket.find(body["next_by_subj"], body["seq"])
+        bucket.send_direct(conn, command, found[0], pending=len(found) - 1)
+        conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+
+    bucket = FakeBucket(direct=stingy)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+        assert bucket.count["direct"] == 3
+
+
+def test_old_server_is_read_by_a_consumer() -> None:
+    """One before 2.11 takes a batch for a request of one message, and does not say so."""
+
+    def old(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        found = bucket.find(body["next_by_subj"], body["seq"])
+        bucket.send_direct(conn, command, found[0], pending=None)
+
+    bucket = FakeBucket(direct=old)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"3333", b"44"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333344"
+        assert (bucket.count["direct"], bucket.count["create"]) == (1, 1)
+
+
+def test_bucket_without_direct_gets_is_read_by_a_consumer() -> None:
+    """Nobody answers a direct get there."""
+
+    def nobody(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, headers=b"NATS/1.0 503\r\n\r\n")
+
+    bucket = FakeBucket(direct=nobody)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+            assert store.get_bytes("a") == b"one1two2333"
+
+
+@pytest.mark.parametrize("trouble", ["lost", "twice", "swapped"])
+def test_consumer_that_stumbles_is_replaced(trouble: str) -> None:
+    """A gap in its numbers: another goes on behind the last message that was in order."""
+    stumbled: list[str] = []
+
+    def stumble(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if stumbled or bucket.consumer_seq:
+            go_on()
+            return
+        stumbled.append(trouble)
+        one, two, three = bucket.find(bucket.subject, 1)
+        numbered = [(1, one), (2, two), (3, three)]
+        if trouble == "lost":
+            del numbered[1]
+        elif trouble == "twice":
+            numbered.insert(1, numbered[0])
+        else:
+            numbered[1], numbered[2] = numbered[2], numbered[1]
+        for number, message in numbered:
+            bucket.deliver_as(conn, command, message, number, 3 - number)
+
+    bucket = FakeBucket(allow_direct=False, pull=stumble)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+        assert bucket.count["create"] == 2 and bucket.count["delete"] == 2
+
+
+def test_silent_server_is_given_up_at_the_deadline() -> None:
+    """No chunk, no word: a timeout, close to when it was asked for."""
+
+    def silent(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        pass
+
+    bucket = FakeBucket(direct=silent)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store, store.get("a", timeout=0.2) as reader:
+            for _ in range(2):
+                with pytest.raises(RequestTimeoutError):
+                    reader.read()
+
+
+def test_silent_consumer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server that has forgotten it says nothing at all, not even that it lives."""
+    monkeypatch.setattr(consumer_module, "_SILENCE", 0.1)
+
+    def silent(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if bucket.count["create"] > 1:
+            go_on()
+
+    bucket = FakeBucket(allow_direct=False, pull=silent)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+        assert bucket.count["create"] == 2
+
+
+def test_timeout_counts_from_the_last_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow server is no silent one: many short waits make no timeout."""
+    pause = threading.Event()
+
+    def slow(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        found = bucket.find(body["next_by_subj"], body["seq"])
+        for left, message in enumerate(found, 1 - len(found)):
+            pause.wait(0.05)
+            bucket.send_direct(conn, command, message, pending=-left)
+        conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+
+    bucket = FakeBucket(direct=slow)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"1"] * 8)
+        with bucket.open(server) as store, store.get("a", timeout=0.2) as reader:
+            assert reader.read() == b"1" * 8
+
+
+def test_connection_state_is_what_ends_a_read() -> None:
+    """While the connection may come back the read waits for it; closed is closed."""
+    connections: list[Any] = []
+
+    def lose(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if not connections:
+            connections.append(conn)
+            conn.close()
+        else:
+            go_on()
+
+    bucket = FakeBucket(direct=lose)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+            assert store._bucket.js.connection.state is State.CONNECTED
+        assert len(server.connections) == 3
