@@ -14,7 +14,7 @@ import bisect
 from typing import Protocol
 
 from objstore import naming
-from objstore.bucket import Bucket, bucket_errors
+from objstore.bucket import Bucket
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.errors import (
@@ -69,6 +69,7 @@ class ChunkStream:
         self._subject = naming.chunk_subject(bucket.name, info.nuid)
         self._chunk_size = info.chunk_size or DEFAULT_CHUNK_SIZE
         self._direct = bucket.allow_direct
+        self._single = info.chunks == 1  # until a chunk says otherwise
         self._index: _ChunkIndex | None = None
         self._source: _Source | None = None
         self._sought = False  # whether the next read is the first behind a seek
@@ -119,6 +120,7 @@ class ChunkStream:
 
     def _jump(self, position: int) -> None:
         assert self._index is not None
+        self._single = False
         stream_seq, skip, expected = self._index.find(position)
         self._start_at(stream_seq, skip)
         self._expected = expected
@@ -213,6 +215,11 @@ class ChunkStream:
                 self._index = self._full_index(deadline)
                 self._jump(self.position)
                 continue
+            if self._single and len(message.payload) != self._info.size:
+                # The last of several, for one because an empty one was not counted.
+                self._single = False
+                self._start_at(1, self._skip)
+                continue
             chunk = memoryview(message.payload)
             skipped = min(self._skip, len(chunk))
             self._skip -= skipped
@@ -257,17 +264,17 @@ class ChunkStream:
                 return message
             if self._source.exhausted:
                 self._drop_source()
-            elif self._pending == 0 or self._leader_message(deadline) is None:
-                return None
             elif deadline.expired:
                 raise RequestTimeoutError(
                     f"object {self._info.name!r:.60}: no chunk came for {deadline.timeout} s"
                 )
+            elif self._pending == 0 or self._leader_message(deadline) is None:
+                return None
 
     def _open_source(self, wanted: int, deadline: Deadline) -> _Source:
         """Ask for what comes next, in the way that suits its size."""
         js, stream = self._bucket.js, self._bucket.stream
-        if self._direct and self._info.chunks == 1 and self._next_seq == 1:
+        if self._direct and self._single and self._next_seq == 1:
             return DirectGet(js, f"{stream}.{self._subject}", None, deadline)
         # A batch that ended without word of what follows came from an old server.
         if self._batch and self._pending is None:
@@ -290,24 +297,22 @@ class ChunkStream:
                 "max_bytes": max(size, self._chunk_size) + _CHUNK_OVERHEAD * count,
             }
             return DirectGet(js, stream, body, deadline)
-        with bucket_errors(self._bucket.name):
-            consumer = OrderedConsumer(
-                js,
-                stream,
-                self._subject,
-                deadline,
-                start_seq=self._next_seq,
-                message_size=self._chunk_size,
-            )
+        consumer = OrderedConsumer(
+            js,
+            stream,
+            self._subject,
+            deadline,
+            start_seq=self._next_seq,
+            message_size=self._chunk_size,
+        )
         if consumer.pending == 0:
             consumer.exhausted = True
         return consumer
 
     def _leader_message(self, deadline: Deadline) -> StreamMessage | None:
-        with bucket_errors(self._bucket.name):
-            return self._bucket.js.next_message(
-                self._bucket.stream, self._subject, self._next_seq, deadline
-            )
+        return self._bucket.js.next_message(
+            self._bucket.stream, self._subject, self._next_seq, deadline
+        )
 
     def _ask_leader(self, deadline: Deadline) -> StreamMessage:
         """Return the next chunk from the leader, or say why there is none."""

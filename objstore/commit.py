@@ -25,6 +25,7 @@ from objstore.errors import (
     NoRespondersError,
     ObjStoreError,
     OutcomeUnknownError,
+    PermissionsViolationError,
     PreconditionFailedError,
     RequestTimeoutError,
 )
@@ -148,6 +149,9 @@ class Commit:
                 failure = self._bucket.explain(error)
                 if isinstance(failure, BucketNotFoundError):
                     raise failure from error
+            except PermissionsViolationError as error:
+                failure = error
+                self._refuse(error)
             except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
             if deadline.expired or self._bucket.js.connection.state is State.CLOSED:
@@ -197,7 +201,13 @@ class Commit:
         except ObjStoreError:
             self.may_be_stored = self._may_have_been_stored  # it was not sent to its end
             raise
-        return self.take(request.answer(patience))
+        try:
+            return self.take(request.answer(patience))
+        except (NoRespondersError, PermissionsViolationError) as error:
+            # To be denied the answer is another matter than to be denied the publish.
+            if getattr(error, "subject", subject) == subject:
+                self.may_be_stored = self._may_have_been_stored
+            raise
 
     @property
     def _message_id(self) -> str:
@@ -208,7 +218,7 @@ class Commit:
         nuid = self._previous.nuid
         return Committed(revision, (nuid,) if nuid and nuid != self._info.nuid else ())
 
-    def _refuse(self, error: JetStreamError) -> None:
+    def _refuse(self, error: JetStreamError | PermissionsViolationError) -> None:
         """Raise a refusal: definite, unless an earlier copy may have been stored."""
         if self.may_be_stored:
             raise self._unknown() from error

@@ -133,6 +133,9 @@ class ObjectStoreConfig:
                 changed[key] = wanted[key]
             else:
                 changed.pop(key, None)
+        if changed.get("max_age") != stream.get("max_age"):
+            # One longer than the ttl is refused; where there is none the server takes its own.
+            changed.pop("duplicate_window", None)
         if "metadata" in fields:
             server = stream.get("metadata") or {}
             kept = {key: server[key] for key in server if key.startswith(_SERVER_METADATA)}

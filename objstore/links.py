@@ -16,10 +16,17 @@ _MAX_HOPS = 8
 
 
 def follow(
-    bucket: Bucket, name: str, show_deleted: bool, deadline: Deadline
+    bucket: Bucket,
+    name: str,
+    known: ObjectInfo | None,
+    show_deleted: bool,
+    deadline: Deadline,
 ) -> tuple[Bucket, ObjectInfo]:
     """
     Return the object that a name leads to, and its bucket.
+
+    Args:
+        known: What is stored under the name, if that was learnt before.
 
     Raises:
         ObjectNotFoundError: If it does not exist, or is deleted and that was not asked for.
@@ -29,7 +36,7 @@ def follow(
     start = name
     seen: set[tuple[str, str]] = set()
     while True:
-        info = bucket.meta(name, deadline)
+        info = known or bucket.meta(name, deadline)
         if info is None or (info.deleted and not show_deleted):
             raise not_found(bucket.name, name, info)
         if info.link is None or info.deleted:
@@ -50,4 +57,4 @@ def follow(
             # Whether it allows direct gets shows when the first is tried.
             config = {"config": {"allow_direct": True}}
             bucket = Bucket(bucket.js, target.bucket, config, owner=bucket.owner)
-        name = target.name
+        name, known = target.name, None

@@ -39,10 +39,28 @@ def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     messages = _snapshot(bucket, deadline)
     if messages is None:
         messages = newest(_consume(bucket, deadline))
+    found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
     for message in messages:
         info = decode_or_skip(bucket, message)
-        if info is not None:
-            yield info
+        if info is None:
+            continue
+        shown = found.get(info.name)
+        if shown is None or _rank(message, info) >= _rank(*shown):
+            # Out and in again, so that the order is that of the last change.
+            found.pop(info.name, None)
+            found[info.name] = message, info
+    for _, info in found.values():
+        yield info
+
+
+def _rank(message: StreamMessage, info: ObjectInfo) -> tuple[bool, bool]:
+    """
+    Tell which of two entries of one name is to be shown: the greater one.
+
+    Some clients store names under subjects of their own. What is there counts more than
+    what is deleted; and then, what `get` finds by the name.
+    """
+    return not info.deleted, naming.name_of(message.subject) == info.name
 
 
 def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, MutableMapping
 from typing import TYPE_CHECKING
 
-from objstore.errors import ObjectNotFoundError
+from objstore.errors import InvalidNameError, ObjectNotFoundError
 
 if TYPE_CHECKING:
     from objstore.store import ObjectStore
@@ -32,7 +32,7 @@ class ObjectMapping(MutableMapping[str, bytes]):
             raise KeyError(name)
         try:
             return self._store.get_bytes(self._prefix + name)
-        except ObjectNotFoundError as error:
+        except (ObjectNotFoundError, InvalidNameError) as error:
             raise KeyError(name) from error
 
     def __setitem__(self, name: str, data: bytes) -> None:
@@ -44,7 +44,7 @@ class ObjectMapping(MutableMapping[str, bytes]):
         self._store.delete(self._prefix + name)
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and bool(name) and self._prefix + name in self._store
+        return isinstance(name, str) and self._prefix + name in self._store
 
     def __iter__(self) -> Iterator[str]:
         for info in self._store.list(prefix=self._prefix):

@@ -75,7 +75,11 @@ def decode_info(
         return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
     try:
-        fields = json.loads(payload, parse_constant=_refuse_constant)
+        fields = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        if b"\\u" in payload:
+            # Escapes may stand for halves of characters, which nobody could print or store.
+            whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
+            fields = json.loads(whole)
     except (ValueError, RecursionError) as error:
         raise bad("it is not JSON") from error
     if not isinstance(fields, dict):

@@ -24,6 +24,7 @@ __all__ = [
     "is_nuid",
     "meta_subject",
     "meta_subjects",
+    "name_of",
     "stream_name",
 ]
 
@@ -131,3 +132,13 @@ def meta_subject(bucket: str, name: str) -> str:
             f"where the server takes about {(_MAX_META_SUBJECT - 7 - len(bucket)) * 3 // 4}"
         )
     return subject
+
+
+def name_of(subject: str) -> str | None:
+    """Return the name whose meta belongs under a subject; None if that of no name does."""
+    encoded = subject.rpartition(".")[2]
+    try:
+        name = base64.urlsafe_b64decode(encoded).decode()
+    except ValueError:
+        return None
+    return name if base64.urlsafe_b64encode(name.encode()).decode() == encoded else None

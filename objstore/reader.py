@@ -14,7 +14,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from objstore.bucket import Bucket
+from objstore.bucket import Bucket, bucket_errors
 from objstore.chunks import ChunkStream
 from objstore.core.deadline import Deadline, check_timeout
 from objstore.digest import format_digest, new_hash, parse_digest
@@ -120,7 +120,7 @@ class ObjectReader(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer, /) -> int:
         """Fill `buffer`; return the number of bytes, fewer than asked for only at the end."""
         view = memoryview(buffer).cast("B")
-        self._check_open()
+        self._check_usable()
         filled = 0
         while filled < len(view) and self._position < self._end:
             if self._block_start <= self._position < self._block_end:
@@ -137,7 +137,7 @@ class ObjectReader(io.RawIOBase):
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Return `size` bytes, fewer only at the end; without a size all that are left."""
-        self._check_open()
+        self._check_usable()
         size = -1 if size is None else operator.index(size)
         if size < 0:
             return self.readall()
@@ -151,7 +151,7 @@ class ObjectReader(io.RawIOBase):
 
     def readall(self) -> bytes:
         """Return all bytes that are left."""
-        self._check_open()
+        self._check_usable()
         return self._read_growing(self._end - self._position)
 
     def _read_growing(self, size: int) -> bytes:
@@ -166,13 +166,13 @@ class ObjectReader(io.RawIOBase):
 
     def read1(self, size: int = -1, /) -> bytes:
         """Return what is at hand, up to `size` bytes; fetch only if that is nothing."""
-        self._check_open()
+        self._check_usable()
         at_hand = self.peek()
         return self.read(len(at_hand) if size is None or size < 0 else min(size, len(at_hand)))
 
     def peek(self, size: int = 0, /) -> bytes:
         """Return what is at hand without taking it: at least one byte, except at the end."""
-        self._check_open()
+        self._check_usable()
         if self._position >= self._end:
             return b""
         if not self._block_start <= self._position < self._block_end:
@@ -183,7 +183,7 @@ class ObjectReader(io.RawIOBase):
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return bytes up to and with the next newline, at most `size`."""
-        self._check_open()
+        self._check_usable()
         limit = -1 if size is None else operator.index(size)
         line = b""
         while self._position < self._end and len(line) != limit:
@@ -213,7 +213,10 @@ class ObjectReader(io.RawIOBase):
 
     def _check_open(self) -> None:
         if self.closed:
-            raise ValueError(f"read of closed object {self.name!r:.60}")
+            raise ValueError(f"object {self.name!r:.60} is closed")
+
+    def _check_usable(self) -> None:
+        self._check_open()
         if self._failure is not None:
             raise fresh(self._failure)
 
@@ -239,13 +242,14 @@ class ObjectReader(io.RawIOBase):
         position = self._position
         view = view[: self._end - position]
         try:
-            self._chunks.seek(position, deadline)
-            count = self._chunks.read_into(view, deadline)
-            if self._digest is not None and position <= self._hashed < position + count:
-                self._hash.update(view[self._hashed - position : count])
-                self._hashed = position + count
-                if self._hashed == self.info.size:
-                    self._verify(deadline)
+            with bucket_errors(self._bucket_name):
+                self._chunks.seek(position, deadline)
+                count = self._chunks.read_into(view, deadline)
+                if self._digest is not None and position <= self._hashed < position + count:
+                    self._hash.update(view[self._hashed - position : count])
+                    self._hashed = position + count
+                    if self._hashed == self.info.size:
+                        self._verify(deadline)
         except ObjStoreError as error:
             self._failure = error
             self._chunks.close()

@@ -18,6 +18,7 @@ from objstore.checks import MAX_SIZE, check_integer
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
 from objstore.errors import (
+    InvalidNameError,
     LinkNotAllowedError,
     LinkToDeletedError,
     LinkToLinkError,
@@ -289,7 +290,7 @@ class ObjectStore:
 
     def get(
         self,
-        name: str,
+        name: str | ObjectInfo,
         *,
         offset: int = 0,
         length: int | None = None,
@@ -302,7 +303,8 @@ class ObjectStore:
         Open an object to read; links are followed, also into other buckets.
 
         Args:
-            name: Name of the object.
+            name: Name of the object, or an info from `list`: then this very version is
+                read, also one that another client has stored under a subject of its own.
             offset: Bytes to leave out at the beginning.
             length: Bytes to read at the most. A range cannot be verified.
             show_deleted: Give an empty file for a deleted object instead of an error.
@@ -325,7 +327,12 @@ class ObjectStore:
         _check_callback(callback)
         if length is not None:
             check_integer("length", length, 0, MAX_SIZE)
-        bucket, info = follow(self._bucket, name, show_deleted, Deadline(timeout))
+        known = None
+        if isinstance(name, ObjectInfo):
+            if name.bucket != self.bucket:
+                raise ValueError(f"the info is of bucket {shorten(name.bucket)}, not {self.bucket}")
+            known, name = name, name.name
+        bucket, info = follow(self._bucket, name, known, show_deleted, Deadline(timeout))
         return ObjectReader(
             bucket,
             info,
@@ -337,18 +344,20 @@ class ObjectStore:
             timeout=timeout,
         )
 
-    def get_bytes(self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> bytes:
+    def get_bytes(
+        self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
+    ) -> bytes:
         """Return an object's bytes."""
         with self.get(name, timeout=timeout) as reader:
             return reader.read()
 
-    def get_string(self, name: str, *, timeout: float | None = DEFAULT_TIMEOUT) -> str:
+    def get_string(self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT) -> str:
         """Return an object's text, which must be UTF-8."""
         return self.get_bytes(name, timeout=timeout).decode()
 
     def get_file(
         self,
-        name: str,
+        name: str | ObjectInfo,
         path: str | os.PathLike[str],
         *,
         callback: _Callback | None = None,
@@ -727,7 +736,10 @@ class ObjectStore:
     def __contains__(self, name: object) -> bool:
         if not isinstance(name, str):
             return False
-        info = self._bucket.meta(name, Deadline(DEFAULT_TIMEOUT))
+        try:
+            info = self._bucket.meta(name, Deadline(DEFAULT_TIMEOUT))
+        except InvalidNameError:
+            return False  # nothing can have that name
         return info is not None and not info.deleted
 
     def __iter__(self) -> Iterator[str]:

@@ -7,6 +7,7 @@ on with those that come: nothing lies between the two, and a lost connection onl
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Iterator
 from types import TracebackType
@@ -65,15 +66,17 @@ class ObjectWatcher:
         self._ready: deque[ObjectInfo | None] = deque()
         # Metas that were there, gathered until the last of them has come.
         self._initial: list[StreamMessage] | None = None if updates_only else []
+        deadline = Deadline(timeout)
         with bucket_errors(bucket.name):
             self._consumer = OrderedConsumer(
                 bucket.js,
                 bucket.stream,
                 naming.meta_subjects(bucket.name),
-                Deadline(timeout),
+                deadline,
                 deliver_policy="new" if updates_only else "all",
                 until_empty=not updates_only,
             )
+        self._ask(deadline)
 
     def __repr__(self) -> str:
         return f"<ObjectWatcher of {self._bucket.name}{': stopped' if self._stopped else ''}>"
@@ -102,7 +105,7 @@ class ObjectWatcher:
                 else:
                     self._initial.append(message)
             elif self._consumer.exhausted:
-                self._end_initial()
+                self._end_initial(deadline)
             elif deadline.expired:
                 raise RequestTimeoutError(
                     f"bucket {self._bucket.name}: no change within {timeout} s"
@@ -118,13 +121,20 @@ class ObjectWatcher:
                 raise ValueError("the watcher is stopped") from None
             raise
 
-    def _end_initial(self) -> None:
+    def _ask(self, deadline: Deadline) -> None:
+        """Let changes come as they happen, before later ones of the same name replace them."""
+        # If not now, then when `next` waits for one.
+        with contextlib.suppress(ConnectionLostError, RequestTimeoutError):
+            self._consumer.ask(deadline)
+
+    def _end_initial(self, deadline: Deadline) -> None:
         """Show what was there, then the marker, and go on with what comes."""
         for message in newest(iter(self._initial or ())):
             self._show(message)
         self._initial = None
         self._ready.append(None)
         self._consumer.follow()
+        self._ask(deadline)
 
     def _show(self, message: StreamMessage) -> None:
         info = decode_or_skip(self._bucket, message)

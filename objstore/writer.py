@@ -26,6 +26,7 @@ from objstore.core.protocol import Buffer
 from objstore.digest import format_digest, new_hash
 from objstore.errors import (
     BucketNotFoundError,
+    ConnectionLostError,
     ObjStoreError,
     PreconditionFailedError,
 )
@@ -139,7 +140,12 @@ class ObjectWriter(io.RawIOBase):
 
     def _take_previous(self) -> Previous:
         if self._previous is None:
-            message = self._bucket.take_meta_message(self._previous_request, self._deadline)
+            try:
+                message = self._bucket.take_meta_message(self._previous_request, self._deadline)
+            except ConnectionLostError:
+                # The answer was lost with the connection that it was asked for on.
+                self._previous_request = self._bucket.ask_meta(self.name, self._deadline)
+                message = self._bucket.take_meta_message(self._previous_request, self._deadline)
             self._previous = read_previous(self._bucket, self.name, message)
         return self._previous
 

@@ -45,6 +45,10 @@ def _no_thread_survives() -> Iterator[None]:
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """A server for the whole run: do not stop or pause it."""
     with LocalServer(tmp_path_factory.mktemp("server")) as server:
+        with Client(server.url) as client:
+            # Deleting its last stream, a server removes the folder in which it may just be
+            # making the next one (err_code 10049): so there always is one.
+            client.request("$JS.API.STREAM.CREATE.keep", payload=b'{"name":"keep"}')
         yield server
 
 

@@ -368,7 +368,7 @@ class FakeServer:
     def _accept(self) -> None:
         while True:
             readable, _, _ = select.select([self._stop, self._listener], [], [])
-            if self._listener not in readable:
+            if self._stop in readable:
                 return
             with suppress(OSError):  # The client may have left already.
                 sock, _ = self._listener.accept()

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import random
 import threading
 import time
 from collections.abc import Callable
 
-__all__ = ["wait_until"]
+__all__ = ["pattern", "wait_until"]
+
+
+@functools.cache
+def pattern(size: int) -> bytes:
+    """So many bytes, always the same, that look different at every place."""
+    return random.Random(size).randbytes(size)
 
 
 def wait_until(condition: Callable[[], object], timeout: float = 10.0) -> None:

@@ -131,24 +131,24 @@ class RawBucket:
         """Store one chunk."""
         return self.publish(self.chunk_subject(nuid), data)
 
-    def put_object(self, name: str, chunks: Sequence[bytes], **fields: Any) -> str:
+    def put_object(self, name: str, pieces: Sequence[bytes], **fields: Any) -> str:
         """
         Store an object of these chunks, as any client may have done; return its id.
 
         Keywords replace fields of its meta; None takes one out.
         """
         nuid = next_nuid()
-        for chunk in chunks:
-            self.put_chunk(nuid, chunk)
-        data = b"".join(chunks)
+        for piece in pieces:
+            self.put_chunk(nuid, piece)
+        data = b"".join(pieces)
         meta = {
             "name": name,
             "bucket": self.name,
             "nuid": nuid,
             "size": len(data),
-            "chunks": len(chunks),
+            "chunks": len(pieces),
             "digest": digest_of(data),
-            "options": {"max_chunk_size": max(map(len, chunks), default=131072)},
+            "options": {"max_chunk_size": max(map(len, pieces), default=131072)},
             **fields,
         }
         self.put_meta(name, {key: value for key, value in meta.items() if value is not None})

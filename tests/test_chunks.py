@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,7 +28,7 @@ from objstore.store import ObjectStore
 from tests.conftest import Traffic
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import wait_until
+from tests.helpers import pattern, wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
@@ -45,11 +48,6 @@ CUTS = {
     "empty first": [0, 5, 5],
     "single bytes": [1] * 30,
 }
-
-
-def pattern(size: int) -> bytes:
-    """Bytes in which every place looks different from its surroundings."""
-    return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
 
 
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
@@ -102,7 +100,9 @@ def test_number_of_chunks_in_a_meta_is_only_a_hint(
         assert reader.read(10) == data[15:25]
 
 
-@pytest.mark.parametrize("options", [None, {}, {"max_chunk_size": 4}, {"max_chunk_size": 2**32 - 1}])
+@pytest.mark.parametrize(
+    "options", [None, {}, {"max_chunk_size": 4}, {"max_chunk_size": 2**32 - 1}]
+)
 def test_chunk_size_in_a_meta_is_only_a_hint(
     store: ObjectStore, raw: RawBucket, options: dict[str, int] | None
 ) -> None:
@@ -148,7 +148,7 @@ def test_object_of_one_chunk_costs_one_message(store: ObjectStore, traffic: Traf
 
 @pytest.mark.slow
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "no-direct"])
-@pytest.mark.parametrize("size", [CHUNK, 3 * CHUNK + 5, 5 * MIB, 21 * MIB])
+@pytest.mark.parametrize("size", [CHUNK, 3 * CHUNK + 5, 5 * MIB, 15 * MIB])
 def test_every_chunk_comes_once(
     client: Client,
     store: ObjectStore,
@@ -175,16 +175,16 @@ def test_reader_that_takes_nothing_is_sent_no_more_than_its_window(
     store: ObjectStore, traffic: Traffic
 ) -> None:
     """A stalled reader holds a few MiB, not the object, and stops nobody else."""
-    store.put("a", bytes(40 * MIB))
+    store.put("a", bytes(24 * MIB))
     store.put("b", b"small")
     with store.get("a") as reader:
-        reader.read(16 * MIB)  # by now a consumer serves it
+        reader.read(6 * MIB)  # by now a consumer serves it
         taken = traffic.bytes
         assert store.get_bytes("b") == b"small"
         wait_for_silence(traffic)
-        assert traffic.bytes - 16 * MIB <= 8 * MIB + 2 * CHUNK
-        assert taken >= 16 * MIB
-        assert reader.read() == bytes(24 * MIB)
+        assert traffic.bytes - 6 * MIB <= 8 * MIB + 2 * CHUNK
+        assert taken >= 6 * MIB
+        assert reader.read() == bytes(18 * MIB)
 
 
 def wait_for_silence(traffic: Traffic) -> None:
@@ -206,7 +206,7 @@ def behind_proxy(server: LocalServer, bucket: str) -> Iterator[tuple[Proxy, Obje
         yield proxy, client.object_store(bucket)
 
 
-@pytest.mark.parametrize("size", [3 * MIB, 20 * MIB], ids=["batches", "consumer"])
+@pytest.mark.parametrize("size", [3 * MIB, 15 * MIB], ids=["batches", "consumer"])
 @pytest.mark.parametrize("place", [1, 2, 7, 20])
 @pytest.mark.slow
 def test_lost_connection_costs_no_byte(
@@ -216,7 +216,9 @@ def test_lost_connection_costs_no_byte(
     data = pattern(size)
     store.put("a", data)
     with behind_proxy(server, store.bucket) as (proxy, far):
-        cut_off = proxy.on(b"$O." + store.bucket.encode() + b".C.", proxy.cut, direction="s2c", nth=place)
+        cut_off = proxy.on(
+            b"$O." + store.bucket.encode() + b".C.", proxy.cut, direction="s2c", nth=place
+        )
         with far.get("a") as reader:
             assert reader.read() == data
             assert reader.verified
@@ -226,10 +228,10 @@ def test_lost_connection_costs_no_byte(
 @pytest.mark.slow
 def test_reading_goes_on_when_its_consumer_is_deleted(store: ObjectStore, raw: RawBucket) -> None:
     """The server forgets a consumer, the reader does not forget where it was."""
-    data = pattern(40 * MIB)
+    data = pattern(20 * MIB)
     store.put("a", data)
     with store.get("a") as reader:
-        first = reader.read(12 * MIB)
+        first = reader.read(6 * MIB)
         assert raw.delete_consumers() == 1
         assert first + reader.read() == data
         assert reader.verified
@@ -247,14 +249,36 @@ def test_closed_client_ends_a_reader(server: LocalServer, store: ObjectStore) ->
     reader.close()
 
 
+@pytest.mark.parametrize("signal_number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.slow
+def test_restarted_server_costs_no_byte(
+    make_server: Callable[..., LocalServer], tmp_path: Path, signal_number: int
+) -> None:
+    """It has forgotten its consumers, and may not be up yet when it is asked again."""
+    data = pattern(20 * MIB)
+    server = make_server(directory=tmp_path)
+    with Client(server.url) as client:
+        client.create_object_store("b").put("a", data)
+        with client.object_store("b").get("a") as reader:
+            first = reader.read(6 * MIB)
+            os.kill(server.pid, signal_number)
+            server.stop()
+            make_server(directory=tmp_path, port=server.port)
+            assert first + reader.read() == data
+            assert reader.verified
+
+
 # What is missing
 
 
+@pytest.mark.parametrize("size", [3 * CHUNK, 20 * MIB], ids=["batches", "consumer"])
 @pytest.mark.parametrize("gone", ["bucket", "object"])
-def test_what_is_gone_is_named(client: Client, store: ObjectStore, gone: str) -> None:
+@pytest.mark.slow
+def test_what_is_gone_is_named(client: Client, store: ObjectStore, gone: str, size: int) -> None:
     """At once: not after a timeout."""
-    store.put("a", bytes(3 * CHUNK))
+    store.put("a", bytes(size))
     reader = store.get("a")
+    reader.read(6 * MIB if size > 6 * MIB else 0)
     if gone == "bucket":
         client.delete_object_store(store.bucket)
     else:
@@ -309,7 +333,7 @@ def test_chunk_that_a_replica_lacks_is_asked_of_the_leader() -> None:
         fill(bucket, server, [b"one1", b"two2", b"333"])
         with bucket.open(server) as store:
             assert store.get_bytes("a") == b"one1two2333"
-        assert bucket.count["direct"] > 0 and bucket.count["get"] >= 4
+        assert bucket.count["direct"] > 0 and bucket.count["get"] > 1
 
 
 def test_batch_that_stops_halfway_is_asked_for_again() -> None:
@@ -445,7 +469,7 @@ def test_connection_state_is_what_ends_a_read() -> None:
     def lose(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
         if not connections:
             connections.append(conn)
-            conn.close()
+            raise ConnectionResetError
         else:
             go_on()
 

@@ -35,17 +35,12 @@ from objstore.errors import (
 from objstore.reader import ObjectReader
 from objstore.store import ObjectStore
 from tests.conftest import Traffic
-from tests.helpers import wait_until
+from tests.helpers import pattern, wait_until
 from tests.io_checks import TEXT, check_raw_reader
 from tests.raw_bucket import RawBucket, digest_of
 
 KIB = 1 << 10
 MIB = 1 << 20
-
-
-def pattern(size: int) -> bytes:
-    """Bytes in which every place looks different from its surroundings."""
-    return b"".join(number.to_bytes(4, "big") for number in range(size // 4 + 1))[:size]
 
 
 # A file
@@ -197,6 +192,11 @@ def read_zip(reader: ObjectReader) -> None:
         assert archive.read("one") == pattern(5000)
 
 
+def read_lzma(reader: ObjectReader) -> None:
+    with lzma.open(reader) as file:
+        assert file.read() == DATA
+
+
 def make_wave() -> bytes:
     target = io.BytesIO()
     with wave.open(target, "wb") as sound:
@@ -247,7 +247,7 @@ CONSUMERS: dict[str, tuple[bytes, Callable[[ObjectReader], object]]] = {
     "tar-any-stream": (make_tar(":bz2"), read_tar("r|*")),
     "gzip": (gzip.compress(DATA), read_whole(DATA, lambda r: gzip.GzipFile(fileobj=r).read())),
     "bz2": (bz2.compress(DATA), read_whole(DATA, lambda r: bz2.BZ2File(r).read())),
-    "lzma": (lzma.compress(DATA), read_whole(DATA, lambda r: lzma.LZMAFile(r).read())),
+    "lzma": (lzma.compress(DATA), read_lzma),
     "json": (json.dumps(VALUE).encode(), read_whole(VALUE, json.load)),
     "pickle": (pickle.dumps(VALUE), read_whole(VALUE, pickle.load)),
     "lines": (CSV, read_whole(CSV.splitlines(keepends=True), list)),
@@ -568,14 +568,14 @@ def test_peek_takes_nothing(store: ObjectStore) -> None:
 
 
 def test_read1_fetches_only_if_nothing_is_at_hand(store: ObjectStore, traffic: Traffic) -> None:
-    store.put("a", pattern(300_000))
+    data = pattern(300_000)
+    store.put("a", data)
     with store.get("a") as reader:
-        first = reader.read1(10)
-        assert first == pattern(10)
+        assert reader.read1(10) == data[:10]
         traffic.start()
         more = reader.read1()
-        assert 0 < len(more) < 300_000 and traffic.payloads == []
-        assert first + more == pattern(len(first + more))
+        assert len(more) > 100 and traffic.payloads == []
+        assert data.startswith(more, 10)
         assert reader.read1(0) == b""
 
 
@@ -609,18 +609,17 @@ def test_error_of_the_callback_reaches_the_caller(store: ObjectStore) -> None:
 @pytest.mark.slow
 def test_nothing_stays_on_the_server(store: ObjectStore, raw: RawBucket) -> None:
     """Neither of readers that are closed early, nor of those that are dropped."""
-    store.put("a", bytes(24 * MIB))
+    store.put("a", bytes(16 * MIB))
     with store.get("a") as reader:
-        reader.read(20 * MIB)
+        reader.read(6 * MIB)
         assert raw.consumers == 1  # a long read takes one: else this test shows nothing
     wait_until(lambda: raw.consumers == 0)
     reader = store.get("a")
-    reader.read(20 * MIB)
+    reader.read(6 * MIB)
     assert raw.consumers == 1
     del reader
     gc.collect()
-    assert store.get_bytes  # the next to use the connection says farewell
-    store.get_info("a")
+    store.get_info("a")  # the next to use the connection says farewell
     wait_until(lambda: raw.consumers == 0)
 
 
@@ -658,7 +657,7 @@ def make_orphan(url: str, bucket: str) -> ObjectReader:
 
 
 @pytest.mark.parametrize("change", ["overwrite", "delete"])
-@pytest.mark.parametrize("size", [6 * MIB, 20 * MIB], ids=["batches", "consumer"])
+@pytest.mark.parametrize("size", [6 * MIB, 16 * MIB], ids=["batches", "consumer"])
 @pytest.mark.slow
 def test_change_under_a_reader_is_told(
     store: ObjectStore, change: str, size: int, raw: RawBucket
@@ -666,16 +665,19 @@ def test_change_under_a_reader_is_told(
     """Within seconds, and never with bytes of another version."""
     store.put("a", bytes(size))
     with store.get("a") as reader:
-        got = len(reader.read(MIB))
+        reader.read(MIB)
         if change == "overwrite":
             store.put("a", b"\1" * size)
         else:
             store.delete("a")
         with pytest.raises(ObjectChangedError):
-            while data := reader.read(MIB):
-                assert not data.strip(b"\0")
-                got += len(data)
-        assert got < size
+            drain_zeros(reader)
+        assert reader.tell() < size
         with pytest.raises(ObjectChangedError):
             reader.read(1)
     wait_until(lambda: raw.consumers == 0)
+
+
+def drain_zeros(reader: ObjectReader) -> None:
+    for data in iter(lambda: reader.read(MIB), b""):
+        assert not data.strip(b"\0")

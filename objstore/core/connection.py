@@ -29,7 +29,6 @@ from objstore.core.protocol import (
     PING,
     Buffer,
     Message,
-    check_subject,
     encode_hpub,
     encode_pub,
     encode_sub,
@@ -321,18 +320,26 @@ class Connection:
         assert self._write_lock.locked()
         try:
             link.transport.send([*self._take_said(link), *buffers], deadline)
-        except TimeoutError as error:
-            link.transport.shut_down()
-            raise RequestTimeoutError(f"{link.server} takes no more data") from error
-        except OSError as error:
-            link.transport.shut_down()
-            raise ConnectionLostError(
-                f"the connection to {link.server} is lost: {error}"
-            ) from error
-        except BaseException:
+        except BaseException as error:
             # Half a command may be out; nothing can follow it.
-            link.transport.shut_down()
+            self._drop(link, error)
+            if isinstance(error, TimeoutError):
+                raise RequestTimeoutError(f"{link.server} takes no more data") from error
+            if isinstance(error, OSError):
+                with self._lock:
+                    raise self._lost_error() from error
             raise
+
+    def _drop(self, link: Link, error: BaseException) -> None:
+        """Take a link out of use that broke while sending; the reader thread does the rest."""
+        with self._lock:
+            if self._link is link and self._state is State.CONNECTED:
+                self._link, self._state = None, State.RECONNECTING
+                self._failure = ConnectionLostError(
+                    f"the connection to {link.server} is lost: {str(error) or repr(error)}"
+                )
+                self._changed.notify_all()
+        link.transport.shut_down()
 
     def _take_said(self, link: Link) -> list[bytes]:
         """Empty `said`. Requires _write_lock."""
@@ -395,6 +402,7 @@ class Connection:
         deadline = Deadline(timeout)
         link = self._await_link(deadline)
         number = self.ping(link)
+        self.send([], deadline, link=link)  # wait for room, if the ping found none
         with self._lock:
             while link.pongs < number:
                 if self._link is not link:
@@ -478,7 +486,7 @@ class Connection:
             InvalidNameError: If the subject or the group cannot be used.
             ConnectionLostError: If there is no connection.
         """
-        check_subject(subject, wildcards=True)
+        encode_sub(subject, 0, queue)  # refuses what cannot be sent, before anything is done
         deadline = Deadline(timeout)
         self._await_link(deadline)
         with self._lock:

@@ -39,7 +39,8 @@ class Request:
         try:
             buffers = connection.encode(subject, payload, self.inbox.subject(), headers, deadline)
             self.inbox.published.add(subject)
-            connection.send(buffers, deadline, link=self.inbox.link)
+            # To have asked is no progress: only an answer is.
+            connection.send(buffers, deadline.rest(), link=self.inbox.link)
         except BaseException:
             self.inbox.close()
             raise

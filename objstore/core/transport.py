@@ -298,6 +298,8 @@ class TLSTransport:
                 self._tls.write(block)
                 data = self._outgoing.read()
             self._tcp.send([data], deadline)
+        if self.has_unsent:  # there was nothing to send but what was left
+            self._tcp.send([], deadline)
 
     def try_send(self, data: Buffer) -> bool:
         with self._tls_lock:

@@ -29,6 +29,9 @@ _WINDOW = 8 << 20
 _REQUESTS = 2
 #: Bytes that the server counts for a message beside its payload: subjects and headers.
 _MESSAGE_OVERHEAD = 512
+#: What the server says of a request that it served: a message too large for the rest of its
+#: bytes, or none of them left. Any other 409 is about the consumer.
+_SERVED = ("message size exceeds maxbytes", "batch completed")
 #: Seconds after which the server answers a request that it could not fill.
 _EXPIRES = 30.0
 #: Seconds between the server's signs of life, and how long we wait for one.
@@ -132,10 +135,16 @@ class OrderedConsumer:
         self._inbox.close(self._farewell())
         self._create(deadline)
 
-    def _ask(self, deadline: Deadline) -> None:
-        """Send requests until enough are outstanding."""
+    def ask(self, deadline: Deadline) -> None:
+        """
+        Send requests until enough are outstanding; `next` does it, too.
+
+        Asked beforehand, messages come as they are stored, not as they are wanted: later
+        ones of the same subject may replace them.
+        """
+        asked: list[list[int]] = []
         buffers = []
-        while len(self._requests) < _REQUESTS:
+        while len(self._requests) + len(asked) < _REQUESTS:
             body: dict[str, Any] = {"batch": self._batch, "max_bytes": self._bytes}
             if self._until_empty:
                 body["no_wait"] = True
@@ -144,11 +153,13 @@ class OrderedConsumer:
                 body["idle_heartbeat"] = int(_HEARTBEAT * NANOSECONDS)
             subject = self._js.subject(f"CONSUMER.MSG.NEXT.{self._stream}.{self._name}")
             reply = self._inbox.subject(self._next_number)
+            self._inbox.published.add(subject)
             buffers += encode_pub(subject, encode_body(body), reply)
-            self._requests.append([self._next_number, self._batch])
+            asked.append([self._next_number, self._batch])
             self._next_number += 1
         if buffers:
-            self._js.connection.send(buffers, deadline, link=self._inbox.link)
+            self._js.connection.send(buffers, deadline.rest(), link=self._inbox.link)
+            self._requests += asked
 
     def next(self, timeout: float | None) -> StreamMessage | None:
         """
@@ -180,7 +191,7 @@ class OrderedConsumer:
         return None
 
     def _next(self, deadline: Deadline) -> StreamMessage | None:
-        self._ask(deadline)
+        self.ask(deadline)
         answer = self._inbox.next(_earlier(deadline.remaining(), self._silence.remaining()))
         if answer is None:
             if self._silence.expired:
@@ -209,7 +220,7 @@ class OrderedConsumer:
             return
         if block.status == 404 and self._until_empty:
             self.exhausted = True
-        elif block.status in (404, 408) or "maxbytes" in block.description.lower():
+        elif block.status in (404, 408) or block.description.lower() in _SERVED:
             number = self._inbox.number(answer)
             ended = next((r for r in self._requests if r[0] == number), None)
             if ended is not None:

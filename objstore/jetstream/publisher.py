@@ -116,6 +116,7 @@ class Publisher:
         self._in_flight = 0
         self._window = _FIRST_WINDOW
         self._last_seq = 0
+        self._answered = 0  # messages whose fate is known, whatever it is
         self.sent = 0
         self.acked = 0
 
@@ -167,6 +168,7 @@ class Publisher:
             raise RequestTimeoutError(
                 f"{self._stream} has not confirmed a message for {deadline.timeout} s"
             )
+        self._answered += 1
         ack = parse_ack(message, self._stream)
         deadline.extend()
         self._early[self._inbox.number(message)] = ack
@@ -192,14 +194,13 @@ class Publisher:
     def settle(self) -> None:
         """Wait a little until the fate of what was sent is decided, whatever it is."""
         deadline = Deadline(_SETTLE_TIMEOUT)
-        answered = self.acked + len(self._early) + 1  # one answer was the failure itself
-        while answered < self.sent:
+        while self._answered < self.sent:
             try:
                 if self._inbox.next(deadline.remaining()) is None:
                     return
             except ObjStoreError:
                 return
-            answered += 1
+            self._answered += 1
 
     def close(self) -> None:
         """Take no more acks."""

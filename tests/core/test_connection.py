@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import Deadline
 from objstore.core.dispatcher import Dispatcher
+from objstore.core.options import make_options
 from objstore.core.protocol import MAX_CONTROL_LINE, encode_pub
 from objstore.core.transport import TCPTransport
 from objstore.errors import (
@@ -30,7 +32,6 @@ from objstore.errors import (
     ConnectionLostError,
     InvalidNameError,
     NoRespondersError,
-    ObjStoreError,
     PermissionsViolationError,
     RequestTimeoutError,
 )
@@ -232,6 +233,70 @@ def test_repr_has_no_secrets(make_connection: MakeConnection) -> None:
     """It shows where the connection leads, and its state."""
     connection = make_connection("nats://joe:s3cret@demo,tls://t0ken@[::1]")
     assert repr(connection) == "<Connection to nats://demo:4222, tls://[::1]:4222: not connected>"
+
+
+# TLS, with a real server
+
+
+def tls_config(authority: trustme.CA, directory: Path, more: str = "") -> str:
+    """Return the configuration of a server with TLS."""
+    path = directory / "server.pem"
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    return f'tls {{ cert_file: "{path}", key_file: "{path}", {more} }}'
+
+
+@pytest.mark.slow
+def test_tls_in_segments_of_one_byte(
+    make_connection: MakeConnection,
+    make_server: MakeServer,
+    authority: trustme.CA,
+    ca_file: Path,
+    tmp_path: Path,
+    background: ThreadPoolExecutor,
+) -> None:
+    """The segments of TCP mean nothing, below TLS neither."""
+    server = make_server(tls_config(authority, tmp_path))
+    payload = bytes(range(256)) * 40
+    with (
+        responder(make_connection(server.url, tls_cacert=ca_file), background),
+        Proxy(server.port) as proxy,
+    ):
+        proxy.split(1)
+        assert ask(make_connection(proxy.url, tls_cacert=ca_file), payload) == payload
+
+
+@pytest.mark.slow
+def test_large_messages_over_tls_in_both_directions_at_once(
+    make_connection: MakeConnection,
+    make_server: MakeServer,
+    authority: trustme.CA,
+    ca_file: Path,
+    tmp_path: Path,
+    background: ThreadPoolExecutor,
+) -> None:
+    """Several threads send and receive much more than any buffer holds."""
+    server = make_server(tls_config(authority, tmp_path))
+    payload = os.urandom(1_000_000)
+    with responder(make_connection(server.url, tls_cacert=ca_file), background):
+        connection = make_connection(server.url, tls_cacert=ca_file)
+        for future in [background.submit(ask, connection, payload) for _ in range(16)]:
+            assert future.result(TIMEOUT) == payload
+
+
+def test_certificate_of_the_client_lets_it_in(
+    make_connection: MakeConnection,
+    make_server: MakeServer,
+    authority: trustme.CA,
+    ca_file: Path,
+    tmp_path: Path,
+) -> None:
+    """And without one there is an error at once, not an endless loop."""
+    server = make_server(tls_config(authority, tmp_path, f'verify: true, ca_file: "{ca_file}"'))
+    client_file = tmp_path / "client.pem"
+    authority.issue_cert("me@example.org").private_key_and_cert_chain_pem.write_to_path(client_file)
+    make_connection(server.url, tls_cacert=ca_file, tls_client_cert=client_file).flush(TIMEOUT)
+    with pytest.raises(ConnectError):
+        make_connection(server.url, tls_cacert=ca_file, timeout=None).connect()
 
 
 # Requests
@@ -560,12 +625,14 @@ def test_write_that_the_server_does_not_take_drops_the_connection(
 
     def stubborn(conn: FakeConnection) -> None:
         conn.handshake()
+        conn.expect("SUB")
+        conn.expect("PUB")
         assert let_go.wait(TIMEOUT)
 
     with FakeServer([stubborn, serve], info=GENEROUS) as server:
         connection = make_connection(server.url)
         waiting = background.submit(ask, connection, b"", None)
-        wait_until(lambda: connection.state is State.CONNECTED)
+        wait_until(lambda: sent_requests(server))
         with pytest.raises(RequestTimeoutError, match="takes no more data"):
             connection.publish("a", bytes(MUCH), timeout=SHORT)
         assert isinstance(waiting.exception(TIMEOUT), ConnectionLostError)
@@ -900,30 +967,22 @@ def test_close_ends_reconnecting(
 
 def test_close_from_the_reader_thread(make_connection: MakeConnection) -> None:
     """It does not wait for itself."""
-    closed = threading.Event()
 
     def script(conn: FakeConnection) -> None:
         conn.handshake()
         conn.expect("SUB")
-        conn.msg(conn.expect("SUB").sid, "news")
+        sid = conn.expect("SUB").sid
+        conn.expect("PUB")
+        conn.msg(sid, "news")
 
     with FakeServer(script) as server:
         connection = make_connection(server.url)
-
-        def close() -> None:
-            if not closed.is_set():
-                closed.set()
-                connection.close()
-
-        connection.connect()
-        with connection._lock:  # the message cannot be handed over before all is set up
-            pass
         subscription = connection.subscribe("news")
-        subscription.on_delivery = close
-        if subscription.next(0) is not None:  # it was faster than we are
-            close()
-        assert closed.wait(TIMEOUT)
-        wait_until(lambda: connection.state is State.CLOSED)
+        subscription.on_delivery = connection.close
+        connection.publish("go")
+        with pytest.raises(ConnectionLostError, match="closed"):
+            list(iter(lambda: subscription.next(TIMEOUT), None))
+        assert connection.state is State.CLOSED
 
 
 def test_close_from_many_threads(
@@ -974,7 +1033,8 @@ def test_abandoned_connection_ends_its_thread(
             proxy.refuse()
             proxy.cut()
             wait_until(lambda: connection.state is State.RECONNECTING)
-        connection.abandon()
+        with connection._lock, connection._write_lock:  # a finalizer may run anywhere
+            connection.abandon()
         assert isinstance(waiting.exception(TIMEOUT), ConnectionLostError)
         wait_until(lambda: connection.state is State.CLOSED)
 
@@ -1070,25 +1130,28 @@ class TestFork:
         self, make_connection: MakeConnection
     ) -> None:
         """The child's copy of the socket is closed: the server sees when the parent leaves."""
-        with FakeServer(serve) as server:
+        left = threading.Event()
+
+        def script(conn: FakeConnection) -> None:
+            serve(conn)
+            left.set()
+
+        with FakeServer(script) as server:
             connection = make_connection(server.url)
             ask(connection)
-            port = server.port
-
-            def child() -> bool:
-                return any(
-                    os.readlink(f"/proc/self/fd/{fd}") == inode
-                    for fd in os.listdir("/proc/self/fd")
-                    if os.path.exists(f"/proc/self/fd/{fd}")
-                )
-
-            assert port
-            link = connection._link
-            assert link is not None
-            number = link.transport._socket.fileno()  # type: ignore[attr-defined]
-            inode = os.readlink(f"/proc/self/fd/{number}")
-            assert child()
-            assert not in_child(child)
+            reading, writing = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.close(writing)
+                os.read(reading, 1)  # lives on until the parent has looked
+                os._exit(0)
+            os.close(reading)
+            try:
+                connection.close()
+                assert left.wait(TIMEOUT)
+            finally:
+                os.close(writing)
+                os.waitpid(pid, 0)
 
     def test_what_waits_in_the_parent_has_ended_in_the_child(
         self, make_connection: MakeConnection
@@ -1176,37 +1239,57 @@ def count_resources() -> tuple[int, int]:
     return len(os.listdir("/proc/self/fd")), threading.active_count()
 
 
+needs_proc = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+@needs_proc
 def test_nothing_leaks(server: LocalServer, dead_port: int) -> None:
     """Connections that are closed, lost or never made leave no file and no thread."""
-
-    def live(url: str, ending: Callable[[Connection], None]) -> None:
-        connection = make_connection_to(url)
-        with contextlib.suppress(ObjStoreError):
-            connection.subscribe("a")
-            connection.flush(TIMEOUT)
-            connection.reconnect()
-            connection.flush(TIMEOUT)
-        ending(connection)
-        connection.close()
-
-    def make_connection_to(url: str) -> Connection:
-        from objstore.core.options import make_options
-
-        return Connection(make_options(url))
-
     endings: list[tuple[str, Callable[[Connection], None]]] = [
         (server.url, Connection.close),
         (server.url, Connection.abandon),
         (f"127.0.0.1:{dead_port}", Connection.close),
     ]
-    for url, ending in endings:
-        live(url, ending)
+
+    def live_and_die() -> None:
+        for url, ending in endings:
+            connection = Connection(make_options(url))
+            with contextlib.suppress(ConnectError):
+                connection.subscribe("a")
+                connection.reconnect()
+                connection.flush(TIMEOUT)
+            ending(connection)
+            connection.close()
+
+    live_and_die()
     before = count_resources()
     for _ in range(100):
-        for url, ending in endings:
-            live(url, ending)
+        live_and_die()
+    assert count_resources() == before
+
+
+@needs_proc
+def test_failed_handshakes_leak_nothing(
+    make_connection: MakeConnection, server_context: ssl.SSLContext
+) -> None:
+    """Wherever they fail."""
+
+    def nonsense(conn: FakeConnection) -> None:
+        conn.send([b"", b"INFO {", b"INFO {}\r\n", b"+OK\r\n"][conn.number % 4])
+        conn.close()
+
+    def untrusted(conn: FakeConnection) -> None:
+        with contextlib.suppress(OSError):
+            conn.handshake()
+
+    before = count_resources()
+    for script, tls in ((nonsense, None), (untrusted, server_context)):
+        with FakeServer(script, tls=tls) as server:
+            connection = make_connection(server.url)
+            for _ in range(20):
+                with pytest.raises(ConnectError):
+                    connection.connect()
     assert count_resources() == before
 
 

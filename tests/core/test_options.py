@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import ssl
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import trustme
 
 from objstore.core.options import (
+    ConnectKeywords,
     ConnectOptions,
     ServerURL,
     make_options,
@@ -75,7 +77,7 @@ def test_url(url: str, expected: ServerURL) -> None:
             "nats:///x",
         ),
         *("http://demo", "ws://demo", "nats+tls://demo", "file:///tmp/x"),
-        *("nats://demo:port", "nats://demo:65536", "nats://demo:-1", "nats://[::1", "nats://[x]"),
+        *("nats://demo:port", "nats://demo:65536", "nats://demo:-1", "nats://[::1"),
     ],
 )
 def test_url_that_is_none_is_refused(url: str) -> None:
@@ -227,6 +229,12 @@ def test_what_was_said_is_kept() -> None:
     options = make_options("demo", **said)
     assert {key: getattr(options, key) for key in said} == said
     assert make_options("demo", name=None).name == "objstore"
+
+
+def test_keywords_are_written_down_once_more_for_those_who_pass_them_on() -> None:
+    """The typed dictionary has the keywords of the function, no more and no less."""
+    keywords = inspect.signature(make_options).parameters.keys() - {"servers"}
+    assert ConnectKeywords.__annotations__.keys() == keywords
 
 
 @pytest.mark.parametrize("timeout", [None, math.inf])

@@ -250,7 +250,7 @@ def test_send_extends_the_deadline_when_there_is_progress(
     sending = background.submit(pair.transport.send, [bytes(MUCH)], deadline)
     read(pair.peer, MUCH)
     sending.result(TIMEOUT)
-    assert deadline.extended > 1
+    assert deadline.extended >= 1
 
 
 def test_send_without_time_sends_what_goes_out_at_once(pair: Pair) -> None:

@@ -1,0 +1,396 @@
+"""
+What each command of the command line does: one small function for each, in one table.
+
+They raise what goes wrong; `main` makes an exit code of it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import itertools
+import os
+import stat
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import BinaryIO
+
+from objstore._version import __version__
+from objstore.cli.output import (
+    bucket_fields,
+    confirm,
+    copy_bytes,
+    describe_bucket,
+    describe_object,
+    emit,
+    emit_json,
+    emit_pairs,
+    emit_table,
+    format_size,
+    format_time,
+    name_with_target,
+    note,
+    object_fields,
+)
+from objstore.cli.progress import Progress
+from objstore.client import Client
+from objstore.errors import BucketNotFoundError, PreconditionFailedError
+from objstore.files import write_file
+from objstore.models import ObjectInfo, ObjectMeta
+from objstore.reader import ObjectReader
+from objstore.server import LocalServer, local
+from objstore.store import ObjectStore
+
+__all__ = ["run"]
+
+
+def run(args: argparse.Namespace) -> None:
+    """Run the command that `args` names, with a connection if it needs one."""
+    if args.command in _OFFLINE_COMMANDS:
+        _OFFLINE_COMMANDS[args.command](args)
+        return
+    with _make_client(args) as client:
+        _COMMANDS[args.command](args, client)
+
+
+def _make_client(args: argparse.Namespace) -> Client:
+    tls = {
+        "tls_cacert": args.tlsca,
+        "tls_client_cert": args.tlscert,
+        "tls_client_key": args.tlskey,
+    }
+    if args.local is not None:
+        return local(args.local, timeout=args.connect_timeout, **tls)
+    return Client(args.server, timeout=args.connect_timeout, **tls)
+
+
+def _open(args: argparse.Namespace, client: Client) -> ObjectStore:
+    return client.object_store(args.bucket, timeout=args.timeout)
+
+
+def _tell(line: str, args: argparse.Namespace) -> None:
+    if not args.quiet:
+        note(line)
+
+
+# Buckets
+
+
+def _add(args: argparse.Namespace, client: Client) -> None:
+    store = client.create_object_store(
+        args.bucket,
+        description=args.description,
+        ttl=args.ttl,
+        max_bytes=args.max_bucket_size,
+        storage=args.storage,
+        replicas=args.replicas,
+        compression=args.compress,
+        metadata=dict(args.metadata),
+        timeout=args.timeout,
+    )
+    if args.json:
+        emit_json(bucket_fields(store.status(timeout=args.timeout)))
+    else:
+        _tell(f"{args.bucket}: ready", args)
+
+
+def _seal(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    if not (args.force or confirm(f"seal bucket {args.bucket} for ever?")):
+        raise ValueError(f"bucket {args.bucket!r} was not sealed; -f seals without asking")
+    store.seal(timeout=args.timeout)
+    _tell(f"{args.bucket}: sealed", args)
+
+
+def _list_buckets(args: argparse.Namespace, client: Client) -> None:
+    if args.names:
+        _show_names(client.object_store_names(timeout=args.timeout), args)
+        return
+    buckets = list(client.object_stores(timeout=args.timeout))
+    if args.json:
+        for status in buckets:
+            emit_json(bucket_fields(status))
+    else:
+        emit_table(
+            ("SIZE", "STORAGE", "BUCKET", "DESCRIPTION"),
+            [(format_size(b.size), b.storage, b.bucket, b.description) for b in buckets],
+        )
+
+
+# Objects: listing
+
+
+def _ls(args: argparse.Namespace, client: Client) -> None:
+    if args.bucket is None:
+        _list_buckets(args, client)
+        return
+    infos = _open(args, client).list(prefix=args.prefix, timeout=args.timeout)
+    if args.names:
+        _show_names([info.name for info in infos], args)
+    elif args.json:
+        for info in infos:
+            emit_json(object_fields(info))
+    else:
+        emit_table(
+            ("SIZE", "MODIFIED", "NAME"),
+            [(format_size(i.size), format_time(i.mtime), name_with_target(i)) for i in infos],
+        )
+
+
+def _show_names(names: Iterable[str], args: argparse.Namespace) -> None:
+    show: Callable[[str], None] = emit_json if args.json else emit
+    for name in names:
+        show(name)
+
+
+def _info(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    if args.name is None:
+        status = store.status(timeout=args.timeout)
+        fields, lines = bucket_fields(status), describe_bucket(status)
+    else:
+        info = store.get_info(args.name, timeout=args.timeout)
+        fields, lines = object_fields(info), describe_object(info)
+    if args.json:
+        emit_json(fields)
+    else:
+        emit_pairs(lines)
+
+
+def _watch(args: argparse.Namespace, client: Client) -> None:
+    with _open(args, client).watch(
+        include_history=args.include_history,
+        ignore_deletes=args.ignore_deletes,
+        updates_only=args.updates_only,
+        timeout=args.timeout,
+    ) as watcher:
+        _tell(f"{args.bucket}: watching", args)
+        infos = (info for info in watcher if info is not None)
+        for info in itertools.islice(infos, args.count):
+            if args.json:
+                emit_json(object_fields(info), flush=True)
+            else:
+                emit(_describe_change(info), flush=True)
+
+
+def _describe_change(info: ObjectInfo) -> str:
+    verb = "del" if info.deleted else "link" if info.is_link else "put"
+    size = format_size(info.size)
+    return f"{format_time(info.mtime)}  {verb:4}  {size:>10}  {name_with_target(info)}"
+
+
+# Objects: putting
+
+
+def _put(args: argparse.Namespace, client: Client) -> None:
+    store = _open_or_create(args, client)
+    headers: dict[str, list[str]] = {}
+    for key, value in args.header:
+        headers.setdefault(key, []).append(value)
+    for file in args.files:
+        meta = ObjectMeta(
+            os.path.basename(file) if args.name is None else args.name,
+            description=args.description,
+            headers=headers,
+            metadata=dict(args.metadata),
+            chunk_size=args.chunk_size,
+        )
+        info = _put_file(store, meta, file, args)
+        _report(info, args, to_stdout=args.json)
+
+
+def _open_or_create(args: argparse.Namespace, client: Client) -> ObjectStore:
+    try:
+        return _open(args, client)
+    except BucketNotFoundError as error:
+        if args.create:
+            return client.create_object_store(args.bucket, timeout=args.timeout)
+        detail = "it does not exist; --create creates it"
+        raise BucketNotFoundError(error.bucket, detail) from error
+
+
+def _put_file(
+    store: ObjectStore, meta: ObjectMeta, file: str, args: argparse.Namespace
+) -> ObjectInfo:
+    """Store a file, in place of nothing that the user did not agree to lose."""
+    if args.force:
+        return _send(store, meta, file, args)
+    try:
+        return _send(store, meta, file, args, if_absent=True)
+    except PreconditionFailedError as error:
+        if file == "-" or not confirm(f"{store.bucket}/{meta.name} exists; overwrite it?"):
+            raise FileExistsError(f"{error}; -f overwrites it") from error
+        return _send(store, meta, file, args, if_revision=error.revision)
+
+
+def _send(
+    store: ObjectStore,
+    meta: ObjectMeta,
+    file: str,
+    args: argparse.Namespace,
+    *,
+    if_absent: bool = False,
+    if_revision: int | None = None,
+) -> ObjectInfo:
+    with _open_source(file) as source, Progress(meta.name, quiet=args.quiet) as progress:
+        status = os.fstat(source.fileno())
+        progress.total = status.st_size if stat.S_ISREG(status.st_mode) else None
+        return store.put(
+            meta,
+            source,
+            if_absent=if_absent,
+            if_revision=if_revision,
+            callback=progress.update,
+            timeout=args.timeout,
+        )
+
+
+def _open_source(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
+    if file == "-":
+        return contextlib.nullcontext(sys.stdin.buffer)
+    return open(file, "rb")
+
+
+def _report(info: ObjectInfo, args: argparse.Namespace, *, to_stdout: bool) -> None:
+    """Say what was transferred: as data, or beside the data."""
+    if to_stdout:
+        emit_json(object_fields(info))
+    else:
+        _tell(f"{info.bucket}/{info.name}: {info.size} bytes, {info.digest}", args)
+
+
+# Objects: getting
+
+
+def _get(args: argparse.Namespace, client: Client) -> None:
+    path = _local_name(args.name) if args.output is None else args.output
+    to_stdout = path == "-"
+    if not (to_stdout or args.force):
+        _check_free(path)
+    store = _open(args, client)
+    with (
+        Progress(args.name, quiet=args.quiet or to_stdout) as progress,
+        store.get(args.name, callback=progress.update, timeout=args.timeout) as reader,
+    ):
+        progress.total = reader.size
+        if to_stdout:
+            copy_bytes(reader, sys.stdout.buffer)
+        else:
+            _write(reader, path)
+    _report(reader.info, args, to_stdout=args.json and not to_stdout)
+
+
+def _local_name(name: str) -> str:
+    """Return the last part of an object's name, which is never outside of this directory."""
+    base = os.path.basename(name)
+    if base in ("", os.curdir, os.pardir) or "\0" in base:
+        raise ValueError(f"object name {name!r} does not end like a file's; -O FILE gives one")
+    return base
+
+
+def _check_free(path: str) -> None:
+    if os.path.lexists(path) and not (os.path.isdir(path) or _is_special(path)):
+        raise FileExistsError(f"{path!r} exists; -f overwrites it, -O FILE writes another")
+
+
+def _is_special(path: str) -> bool:
+    """Whether there is a device or a pipe, which is written to and never replaced."""
+    return os.path.exists(path) and not (os.path.isfile(path) or os.path.isdir(path))
+
+
+def _write(reader: ObjectReader, path: str) -> None:
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path!r} is a directory; -O FILE names a file")
+    if _is_special(path):
+        with open(path, "wb") as file:
+            copy_bytes(reader, file)
+    else:
+        write_file(reader, path)
+
+
+def _cat(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    with store.get(
+        args.name, offset=args.offset, length=args.length, timeout=args.timeout
+    ) as reader:
+        copy_bytes(reader, sys.stdout.buffer)
+
+
+# Removing
+
+
+def _rm(args: argparse.Namespace, client: Client) -> None:
+    if args.names:
+        _delete_names(args, client)
+    elif args.prefix is not None:
+        _delete_prefix(args, client)
+    else:
+        _delete_bucket(args, client)
+
+
+def _delete_names(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    for name in args.names:
+        if not args.force:
+            # A deleted object can be deleted again; who names it here made a mistake.
+            store.get_info(name, timeout=args.timeout)
+        _delete(store, name, args)
+
+
+def _delete_prefix(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    for info in store.list(prefix=args.prefix, timeout=args.timeout):
+        _delete(store, info.name, args)
+
+
+def _delete(store: ObjectStore, name: str, args: argparse.Namespace) -> None:
+    store.delete(name, missing_ok=True, timeout=args.timeout)
+    _tell(f"{store.bucket}/{name}: deleted", args)
+
+
+def _delete_bucket(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    if not (args.force or confirm(f"delete bucket {args.bucket} with all its objects?")):
+        raise ValueError(f"bucket {args.bucket!r} was not deleted; -f deletes without asking")
+    client.delete_object_store(store.bucket, timeout=args.timeout)
+    _tell(f"{args.bucket}: deleted", args)
+
+
+# Without a connection
+
+
+def _serve(args: argparse.Namespace) -> None:
+    directory = args.local if args.dir is None else args.dir
+    with contextlib.suppress(KeyboardInterrupt), LocalServer(directory, args.port) as server:
+        if args.json:
+            emit_json({"url": server.url, "dir": str(server.directory)}, flush=True)
+        else:
+            emit(f"export NATS_URL={server.url}", flush=True)
+        if directory is None:
+            _tell("the data is gone when the server stops; --dir DIR keeps it", args)
+        threading.Event().wait()
+
+
+def _version(args: argparse.Namespace) -> None:
+    if args.json:
+        emit_json({"version": __version__})
+    else:
+        emit(f"objstore {__version__}")
+
+
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Client], None]] = {
+    "add": _add,
+    "ls": _ls,
+    "info": _info,
+    "put": _put,
+    "get": _get,
+    "cat": _cat,
+    "rm": _rm,
+    "watch": _watch,
+    "seal": _seal,
+}
+_OFFLINE_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
+    "serve": _serve,
+    "version": _version,
+}

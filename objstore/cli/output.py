@@ -1,0 +1,225 @@
+"""
+What the command line shows: lines, tables, JSON, and questions.
+
+Data goes to standard output, everything else to standard error. Names and messages come
+from elsewhere: no control character in them reaches the terminal as it is.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import BinaryIO
+
+from objstore.config import ObjectStoreStatus
+from objstore.models import ObjectInfo, ObjectLink
+
+__all__ = [
+    "LineFormatter",
+    "bucket_fields",
+    "confirm",
+    "copy_bytes",
+    "describe_bucket",
+    "describe_object",
+    "emit",
+    "emit_json",
+    "emit_pairs",
+    "emit_table",
+    "escape",
+    "format_size",
+    "format_time",
+    "name_with_target",
+    "note",
+    "object_fields",
+    "settle_stdout",
+]
+
+#: Bytes copied at once.
+_BLOCK_SIZE = 1 << 20
+
+
+# Text
+
+
+def escape(text: str) -> str:
+    """Return `text` with every character that is not printable written as in a Python string."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
+def format_size(size: int) -> str:
+    """Return a number of bytes for people: `17 B`, `3.8 MiB`."""
+    power = max(size.bit_length() - 1, 0) // 10  # of 1024
+    return f"{size / 1024**power:.1f} {'_KMGTPE'[power]}iB" if power else f"{size} B"
+
+
+def format_time(moment: datetime, timespec: str = "seconds") -> str:
+    """Return a moment in UTC, as ISO 8601 has it."""
+    return moment.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+# Standard output
+
+
+def emit(line: str, *, flush: bool = False) -> None:
+    """Print a line of data; what the terminal's encoding lacks is escaped, too."""
+    encoding = sys.stdout.encoding or "utf-8"
+    print(escape(line).encode(encoding, "backslashreplace").decode(encoding), flush=flush)
+
+
+def emit_json(value: object, *, flush: bool = False) -> None:
+    """Print JSON on one line, in ASCII."""
+    print(json.dumps(value), flush=flush)
+
+
+def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows below a header, the first column to the right; nothing if there are none."""
+    if not rows:
+        return
+    lines = [header, *([escape(cell) for cell in row] for row in rows)]
+    first, *widths = [max(map(len, column)) for column in zip(*lines)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line[1:], widths)]
+        emit("  ".join([line[0].rjust(first), *cells]).rstrip())
+
+
+def emit_pairs(pairs: Sequence[tuple[str, object]]) -> None:
+    """Print names and values, one to a line; empty texts are left out."""
+    shown = [(key, value) for key, value in pairs if value != ""]
+    width = max(len(key) for key, _ in shown)
+    for key, value in shown:
+        emit(f"{key.ljust(width)}  {value}")
+
+
+def copy_bytes(source: io.RawIOBase, target: BinaryIO) -> None:
+    """Copy to the end of `source`, in bounded memory; `target` may take a part at a time."""
+    buffer = memoryview(bytearray(_BLOCK_SIZE))
+    while count := source.readinto(buffer):
+        rest = buffer[:count]
+        while rest:
+            rest = rest[target.write(rest) :]
+    target.flush()
+
+
+def settle_stdout() -> None:
+    """Leave nothing in the buffer of standard output that could fail at Python's exit."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+# Standard error
+
+
+def note(line: str) -> None:
+    """Print a line that is not data."""
+    print(escape(line), file=sys.stderr)
+
+
+def confirm(question: str) -> bool:
+    """Ask at the terminal; False where there is none."""
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        return False
+    print(f"{escape(question)} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
+
+
+class LineFormatter(logging.Formatter):
+    """Escapes what is logged; the lines of a traceback stay lines."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as text for a terminal."""
+        return "\n".join(map(escape, super().format(record).splitlines()))
+
+
+# Objects and buckets
+
+
+def object_fields(info: ObjectInfo) -> dict[str, object]:
+    """Return an object's info for JSON, named as on the wire."""
+    link = info.link
+    return {
+        "bucket": info.bucket,
+        "name": info.name,
+        "size": info.size,
+        "mtime": format_time(info.mtime, "microseconds"),
+        "chunks": info.chunks,
+        "digest": info.digest,
+        "nuid": info.nuid,
+        "description": info.description,
+        "headers": info.headers,
+        "metadata": info.metadata,
+        "deleted": info.deleted,
+        "link": None if link is None else {"bucket": link.bucket, "name": link.name},
+        "max_chunk_size": info.chunk_size,
+        "revision": info.revision,
+    }
+
+
+def name_with_target(info: ObjectInfo) -> str:
+    """Return an object's name, and behind that of a link where it leads."""
+    return info.name if info.link is None else f"{info.name} -> {_target(info.link)}"
+
+
+def _target(link: ObjectLink) -> str:
+    return link.bucket if link.name is None else f"{link.bucket}/{link.name}"
+
+
+def describe_object(info: ObjectInfo) -> list[tuple[str, object]]:
+    """Return an object's info for people."""
+    return [
+        ("name", info.name),
+        ("bucket", info.bucket),
+        ("description", info.description),
+        ("link to", "" if info.link is None else _target(info.link)),
+        ("size", f"{info.size} ({format_size(info.size)})"),
+        ("modified", format_time(info.mtime)),
+        ("chunks", info.chunks),
+        ("digest", info.digest),
+        ("nuid", info.nuid),
+        ("revision", info.revision),
+        *(
+            ("header", f"{key}: {value}")
+            for key, values in info.headers.items()
+            for value in values
+        ),
+        *(("metadata", f"{key}={value}") for key, value in info.metadata.items()),
+    ]
+
+
+def bucket_fields(status: ObjectStoreStatus) -> dict[str, object]:
+    """Return a bucket's status for JSON."""
+    return {
+        "bucket": status.bucket,
+        "description": status.description,
+        "size": status.size,
+        "max_bytes": status.stream_info["config"].get("max_bytes", -1),
+        "ttl": status.ttl,
+        "storage": status.storage,
+        "replicas": status.replicas,
+        "compressed": status.is_compressed,
+        "sealed": status.sealed,
+        "metadata": status.metadata,
+    }
+
+
+def describe_bucket(status: ObjectStoreStatus) -> list[tuple[str, object]]:
+    """Return a bucket's status for people."""
+    limit = status.stream_info["config"].get("max_bytes", -1)
+    return [
+        ("bucket", status.bucket),
+        ("description", status.description),
+        ("size", f"{status.size} ({format_size(status.size)})"),
+        ("limit", f"{limit} ({format_size(limit)})" if limit > 0 else ""),
+        ("ttl", "" if status.ttl is None else f"{status.ttl:g} s"),
+        ("storage", status.storage),
+        ("replicas", status.replicas),
+        ("compressed", "yes" if status.is_compressed else "no"),
+        ("sealed", "yes" if status.sealed else "no"),
+        *(("metadata", f"{key}={value}") for key, value in status.metadata.items()),
+    ]

@@ -1,0 +1,117 @@
+"""
+Three nats-servers on this machine, as one cluster.
+
+    with Cluster(directory) as cluster, Client(cluster.url) as client:
+        client.create_object_store("photos", replicas=3)
+
+A cluster is ready when it can make a bucket with as many replicas as it has servers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from pathlib import Path
+from types import TracebackType
+
+from objstore.client import Client
+from objstore.errors import JetStreamError, NoRespondersError, RequestTimeoutError
+from objstore.server import LocalServer
+from tests.helpers import wait_until
+
+__all__ = ["Cluster"]
+
+#: Seconds until the servers have found each other and elected a leader.
+READY_TIMEOUT = 30.0
+
+#: Seconds to wait for an answer: a cluster without a leader does not answer at all.
+ANSWER_TIMEOUT = 0.5
+
+_CONFIG = """
+server_name: {name}-{number}
+server_tags: ["disk:ssd", "node:{number}"]
+cluster {{ name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+"""
+
+
+class Cluster:
+    """
+    Context manager; leaving it stops all servers.
+
+    Args:
+        directory: Where the servers keep their data.
+        size: Number of servers.
+
+    Attributes:
+        name: Name of the cluster, for `Placement`. Its servers have the tag `disk:ssd`, and
+            each has one of its own: `node:0`, `node:1`, …
+        nodes: The servers.
+        url: The addresses of all of them.
+    """
+
+    def __init__(self, directory: Path, *, size: int = 3) -> None:
+        self.name = "objstore"
+        self.nodes: list[LocalServer] = []
+        try:
+            self._start(directory, size)
+            wait_until(self._is_ready, READY_TIMEOUT)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, directory: Path, size: int) -> None:
+        with contextlib.ExitStack() as reservations:
+            ports = [_reserve_port(reservations) for _ in range(size)]
+            routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+            for number, port in enumerate(ports):
+                node = directory / f"node-{number}"
+                node.mkdir()
+                config = node / "nats-server.conf"
+                text = _CONFIG.format(name=self.name, number=number, port=port, routes=routes)
+                config.write_text(text, encoding="utf-8")
+                self.nodes.append(LocalServer(node, config=config))
+
+    def _is_ready(self) -> bool:
+        with Client(self.url) as client:
+            try:
+                client.create_object_store(
+                    "ready", storage="memory", replicas=len(self.nodes), timeout=ANSWER_TIMEOUT
+                )
+                client.delete_object_store("ready", timeout=ANSWER_TIMEOUT)
+            except (JetStreamError, NoRespondersError, RequestTimeoutError):
+                return False
+        return True
+
+    @property
+    def url(self) -> str:
+        """The addresses of all servers."""
+        return ",".join(node.url for node in self.nodes)
+
+    def stop(self) -> None:
+        """Stop all servers."""
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+
+def _reserve_port(reservations: contextlib.ExitStack) -> int:
+    """
+    Return a port that nobody gets by chance.
+
+    Each server has to know the others' ports before any of them runs. The socket is bound
+    and never listens, so that a server, which shares the address as servers do, may.
+    """
+    sock = reservations.enter_context(socket.socket())
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    return int(sock.getsockname()[1])

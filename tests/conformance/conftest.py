@@ -1,0 +1,72 @@
+"""Buckets to test with: on one server, or on a cluster if `OBJSTORE_TEST_REPLICAS` says so."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from objstore.client import Client
+from objstore.errors import BucketNotFoundError
+from objstore.server import LocalServer
+from objstore.store import ObjectStore
+from tests.cluster import Cluster
+from tests.raw_bucket import RawBucket
+
+__all__: list[str] = []
+
+#: Replicas of a bucket for which a test does not choose.
+REPLICAS = int(os.environ.get("OBJSTORE_TEST_REPLICAS", "1"))
+
+_counter = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers for the whole run: do not stop or pause one."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def server(server: LocalServer, request: pytest.FixtureRequest) -> LocalServer:
+    """The server of the run; for buckets with replicas, one of the cluster's."""
+    if REPLICAS == 1:
+        return server
+    cluster: Cluster = request.getfixturevalue("cluster")
+    return cluster.nodes[0]
+
+
+@pytest.fixture
+def make_store(client: Client) -> Iterator[Callable[..., ObjectStore]]:
+    """
+    A function that makes a bucket, and deletes it after the test.
+
+    Its arguments are those of `create_object_store`; a name of its own is the default.
+    """
+    made: list[str] = []
+
+    def make(bucket: str | None = None, **config: Any) -> ObjectStore:
+        made.append(bucket or f"conformance-{next(_counter)}")
+        return client.create_object_store(made[-1], **{"replicas": REPLICAS, **config})
+
+    yield make
+    for bucket in made:
+        with contextlib.suppress(BucketNotFoundError):  # a test may have deleted it itself
+            client.delete_object_store(bucket)
+
+
+@pytest.fixture
+def store(make_store: Callable[..., ObjectStore]) -> ObjectStore:
+    """An empty bucket."""
+    return make_store()
+
+
+@pytest.fixture
+def raw(client: Client, store: ObjectStore) -> RawBucket:
+    """The messages in `store`."""
+    return RawBucket(client._connection, store.bucket)

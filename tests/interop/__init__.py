@@ -1,0 +1,1 @@
+"""Buckets that several clients share: who reads what whom has written."""

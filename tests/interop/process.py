@@ -1,0 +1,154 @@
+"""`Peer`: a client in a process of its own, and what it takes to start one."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import queue
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+__all__ = ["PEERS", "Peer", "PeerError", "start_peers", "why_missing"]
+
+#: Names that readers of the page know, and the module that drives each; nats.js has a script.
+PEERS = {
+    "objstore": "objstore",
+    "nats-py": "nats_py",
+    "natsrpy": "natsrpy",
+    "nats.js": "nats_js",
+    "pynats2": "pynats2",
+}
+
+#: Seconds that a peer has for one operation, and npm to install.
+TIMEOUT = 10.0
+INSTALL_TIMEOUT = 50.0
+
+ROOT = Path(__file__).parents[2]
+FOLDER = Path(__file__).parent / "peers"
+
+
+class PeerError(Exception):
+    """What a peer says instead of an answer."""
+
+
+class Peer:
+    """A client in a process of its own; it starts again after it failed to answer."""
+
+    def __init__(self, name: str, command: list[str], directory: Path) -> None:
+        self.name = name
+        self._command = command
+        self._directory = directory
+        self._process: subprocess.Popen[str] | None = None
+        self._start()
+
+    def _start(self) -> None:
+        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process = subprocess.Popen(
+            self._command,
+            cwd=self._directory,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            encoding="utf-8",
+        )
+        self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._read, name=f"peer {self.name}", daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def call(self, operation: str, **arguments: Any) -> Any:
+        """
+        Do one operation and return the answer.
+
+        Raises:
+            PeerError: If there is none: the client's error, or its silence.
+        """
+        if self._process is None:
+            self._start()
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"do": operation, **arguments}) + "\n")
+        self._process.stdin.flush()
+        try:
+            line = self._lines.get(timeout=TIMEOUT)
+        except queue.Empty:
+            line = ""
+        if not line:
+            raise PeerError(f"no answer within {TIMEOUT} s; {self.stop()}")
+        reply = json.loads(line)
+        if "error" in reply:
+            raise PeerError(reply["error"])
+        return reply["answer"]
+
+    def stop(self) -> str:
+        """End the process, however it is; return the end of what it had to complain of."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.close()
+        try:
+            process.wait(1.0)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self._thread.join()
+        process.stdout.close()
+        with self._errors as errors:
+            errors.seek(0)
+            return errors.read()[-2000:]
+
+
+def why_missing(name: str) -> str:
+    """Why a peer cannot be started here; empty if it can."""
+    if name == "nats.js":
+        return "" if shutil.which("npm") else "node and npm are not installed"
+    module = name.replace("-py", "")
+    return "" if importlib.util.find_spec(module) else f"{name} is not installed"
+
+
+@contextmanager
+def start_peers(url: str, directory: Path) -> Iterator[dict[str, Peer]]:
+    """
+    Start every peer that can be had, for the server at `url`.
+
+    Args:
+        directory: Empty; for packages of node.
+    """
+    peers: dict[str, Peer] = {}
+    try:
+        for name, module in PEERS.items():
+            if why_missing(name):
+                continue
+            if name == "nats.js":
+                _install(directory)
+                peers[name] = Peer(name, ["node", f"{module}.mjs", url], directory)
+            else:
+                command = [sys.executable, "-m", f"tests.interop.peers.{module}", url]
+                peers[name] = Peer(name, command, ROOT)
+        yield peers
+    finally:
+        for peer in peers.values():
+            peer.stop()
+
+
+def _install(directory: Path) -> None:
+    """Put the script of nats.js beside the packages that it needs."""
+    for name in ("nats_js.mjs", "package.json"):
+        shutil.copy(FOLDER / name, directory)
+    options = ["--prefer-offline", "--no-audit", "--no-fund", "--no-package-lock", "--silent"]
+    subprocess.run(["npm", "install", *options], cwd=directory, check=True, timeout=INSTALL_TIMEOUT)
