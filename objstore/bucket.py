@@ -42,6 +42,10 @@ FULL = frozenset(
 )
 
 
+#: Seconds that it may take to learn why nobody takes a publish.
+_EXPLAIN_TIMEOUT = 5.0
+
+
 @contextlib.contextmanager
 def bucket_errors(bucket: str) -> Iterator[None]:
     """Raise the bucket's own errors in place of JetStream's."""
@@ -69,6 +73,7 @@ class Bucket:
         stream: Name of the stream behind it.
         allow_direct: Whether replicas answer for the leader.
         atomic: Whether several messages can be committed at once.
+        replicated: Whether it has replicas, which may lag behind the leader.
         owner: Who closes the connection when it is dropped; kept for as long as anything
             of the bucket is.
     """
@@ -83,6 +88,7 @@ class Bucket:
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
         self.atomic = bool(config.get("allow_atomic"))
+        self.replicated = (config.get("num_replicas") or 1) > 1
 
     def stream_info(self, deadline: Deadline) -> dict[str, Any]:
         """Return what the server says of the stream."""
@@ -117,6 +123,12 @@ class Bucket:
     def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
         """Return an object's meta, deleted objects included; None if there is none."""
         return self.take_meta(name, self.ask_meta(name, deadline), deadline)
+
+    def last_meta_seq(self, deadline: Deadline) -> int:
+        """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
+        with bucket_errors(self.name):
+            last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
+        return 0 if last is None else last.stream_seq
 
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """
@@ -170,9 +182,24 @@ class Bucket:
     def explain(self, error: NoRespondersError) -> ObjStoreError:
         """Return why nobody takes a publish: the bucket is gone, or its leader is."""
         try:
-            self.stream_info(Deadline(5.0))
+            self.check_exists(_EXPLAIN_TIMEOUT)
         except BucketNotFoundError as gone:
             return gone
+        return error
+
+    def check_exists(self, timeout: float) -> None:
+        """
+        Make sure that there still is somebody to wait for.
+
+        What a stream takes in its last moment is never answered.
+
+        Raises:
+            BucketNotFoundError: If the bucket is gone; if that cannot be learnt in time,
+                nothing.
+        """
+        try:
+            self.stream_info(Deadline(timeout))
+        except BucketNotFoundError:
+            raise
         except ObjStoreError:
             pass
-        return error

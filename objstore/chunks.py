@@ -367,15 +367,16 @@ class _ListedChunks:
     def __init__(self, sizes: list[tuple[int, int]]) -> None:
         self._sequences = [stream_seq for stream_seq, _ in sizes]
         self._ends: list[int] = []
-        end = 0
+        self._end = 0
         for _, size in sizes:
-            end += size
-            self._ends.append(end)
+            self._end += size
+            self._ends.append(self._end)
+        self._next_seq = self._sequences[-1] + 1 if self._sequences else 1
 
     def find(self, position: int) -> tuple[int, int, int | None]:
         place = bisect.bisect_right(self._ends, position)
         if place == len(self._ends):
-            # Behind all there is: a read there finds nothing, and says so.
-            return (self._sequences[-1] + 1 if self._sequences else 1), 0, None
+            # Behind all there is, or all that a replica which lags knows of.
+            return self._next_seq, position - self._end, None
         start = self._ends[place - 1] if place else 0
         return self._sequences[place], position - start, None

@@ -35,15 +35,25 @@ from objstore.jetstream.publisher import parse_ack
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
 
-__all__ = ["Commit", "Committed", "Previous", "purge_replaced", "read_previous"]
+__all__ = [
+    "Commit",
+    "Committed",
+    "Previous",
+    "check_meta_size",
+    "purge_replaced",
+    "read_previous",
+]
 
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
-_ACK_TIMEOUT = 5.0
+_ACK_TIMEOUT = 3.0
 #: Seconds between attempts: at first, and at the most.
 _FIRST_WAIT = 0.05
 _MAX_WAIT = 1.0
+
+#: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
+_META_GROWTH = 512
 
 _MESSAGE_ID = "Nats-Msg-Id"
 _EXPECTED = "Nats-Expected-Last-Subject-Sequence"
@@ -194,8 +204,7 @@ class Commit:
     def _publish(self, deadline: Deadline) -> Committed:
         """Publish once."""
         subject, payload, headers = self.prepare()
-        remaining = deadline.remaining()
-        patience = Deadline(_ACK_TIMEOUT if remaining is None else min(remaining, _ACK_TIMEOUT))
+        patience = Deadline(deadline.at_most(_ACK_TIMEOUT))
         try:
             request = Request(self._bucket.js.connection, subject, payload, patience, headers)
         except ObjStoreError:
@@ -268,6 +277,20 @@ class Commit:
         if message is None:
             return True
         return message.headers.get(_EXPECTED) != [str(self._previous.revision)]
+
+
+def check_meta_size(info: ObjectInfo, max_payload: int) -> None:
+    """
+    Refuse a meta that no message can hold, before the bytes of its object are sent.
+
+    Raises:
+        ValueError: If it is one.
+    """
+    if len(encode_info(info)) + _META_GROWTH > max_payload:
+        raise ValueError(
+            f"description, headers and metadata of {info.name!r:.60} do not fit "
+            f"the server's max_payload, {max_payload} bytes"
+        )
 
 
 def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> Previous:

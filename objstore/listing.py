@@ -5,6 +5,9 @@ A listing that ends "when nothing is pending" misses objects that are overwritte
 runs. Two ways miss none: a direct get of the last message of every subject, which is a
 snapshot and serves up to 1,024 objects, and a consumer of all metas, read until the server
 has no more.
+
+Either may come from a replica that lags. So the leader is asked first which meta is the
+last one, and a listing that ends before it is not the end.
 """
 
 from __future__ import annotations
@@ -32,13 +35,18 @@ logger = logging.getLogger(__name__)
 
 #: Objects that one direct get can list (nats-server).
 _MAX_SNAPSHOT = 1024
+#: Seconds without a message after which a snapshot is given up.
+_SILENCE = 2.0
+#: Seconds that a replica which lags gets to catch up before it is asked again.
+_LAG = 0.005
 
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
-    messages = _snapshot(bucket, deadline)
+    horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
+    messages = _snapshot(bucket, horizon, deadline)
     if messages is None:
-        messages = newest(_consume(bucket, deadline))
+        messages = newest(_consume(bucket, horizon, deadline))
     found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
     for message in messages:
         info = decode_or_skip(bucket, message)
@@ -82,23 +90,32 @@ def newest(messages: Iterator[StreamMessage]) -> list[StreamMessage]:
     return list(last.values())
 
 
-def _snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
+def _snapshot(bucket: Bucket, horizon: int, deadline: Deadline) -> list[StreamMessage] | None:
     """Return the last message of every meta subject; None if that way is closed."""
     if not bucket.allow_direct:
         return None
+    patience = Deadline(deadline.timeout)
+    while True:
+        messages = _take_snapshot(bucket, deadline)
+        if messages is None or not horizon or (messages and messages[-1].stream_seq >= horizon):
+            return messages
+        horizon = _wait_for_replica(bucket, horizon, patience)
+
+
+def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
     body = {"multi_last": [naming.meta_subjects(bucket.name)], "batch": _MAX_SNAPSHOT}
     batch = DirectGet(bucket.js, bucket.stream, body, deadline)
     messages = []
     try:
         while not batch.exhausted:
-            message = batch.next(deadline.remaining())
+            message = batch.next(deadline.at_most(_SILENCE))
             if message is not None:
                 deadline.extend()
                 messages.append(message)
                 if message.pending is None:
                     return None  # an old server, which understood something else
             elif not batch.exhausted:
-                raise _no_progress(bucket, deadline)
+                return None  # who was asked is gone, and the other way will tell why
     except (JetStreamError, NoRespondersError):
         return None  # too many objects, too old a server, or no direct gets
     finally:
@@ -106,8 +123,9 @@ def _snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
     return sorted(messages, key=lambda message: message.stream_seq)
 
 
-def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+def _consume(bucket: Bucket, horizon: int, deadline: Deadline) -> Iterator[StreamMessage]:
     """Yield every meta message that there is."""
+    patience = Deadline(deadline.timeout)
     with bucket_errors(bucket.name):
         consumer = OrderedConsumer(
             bucket.js,
@@ -117,15 +135,28 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
             until_empty=True,
         )
         try:
-            while not consumer.exhausted:
+            while True:
                 message = consumer.next(deadline.remaining())
                 if message is not None:
                     deadline.extend()
                     yield message
                 elif not consumer.exhausted:
                     raise _no_progress(bucket, deadline)
+                elif consumer.stream_seq >= horizon:
+                    return
+                else:
+                    horizon = _wait_for_replica(bucket, horizon, patience)
+                    consumer.follow(until_empty=True)
         finally:
             consumer.close()
+
+
+def _wait_for_replica(bucket: Bucket, horizon: int, patience: Deadline) -> int:
+    """Let a replica catch up; return what it has to reach, should that be gone meanwhile."""
+    if patience.expired:
+        raise _no_progress(bucket, patience)
+    bucket.js.connection.closing.wait(_LAG)
+    return min(horizon, bucket.last_meta_seq(patience))
 
 
 def _no_progress(bucket: Bucket, deadline: Deadline) -> RequestTimeoutError:

@@ -16,7 +16,14 @@ from typing import NamedTuple, TypeVar
 
 from objstore import naming
 from objstore.bucket import Bucket
-from objstore.commit import Commit, Committed, Previous, purge_replaced, read_previous
+from objstore.commit import (
+    Commit,
+    Committed,
+    Previous,
+    check_meta_size,
+    purge_replaced,
+    read_previous,
+)
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer, Message
@@ -37,6 +44,8 @@ SMALL = DEFAULT_CHUNK_SIZE
 _BATCH = 128
 _BATCH_BYTES = 4 << 20
 
+#: Seconds without an answer after which it is asked whether there will be one.
+_DOUBT = 1.0
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 
@@ -68,6 +77,7 @@ class _Exchange:
     """Requests that go out in one write, numbered, and their answers."""
 
     def __init__(self, bucket: Bucket, deadline: Deadline) -> None:
+        self._bucket = bucket
         self._connection = bucket.js.connection
         self._deadline = deadline
         self._inbox: Inbox = self._connection.inbox(deadline)
@@ -101,9 +111,12 @@ class _Exchange:
     def answers(self) -> Iterator[tuple[int, Message]]:
         """Yield number and answer of every request, as they come."""
         while self._waiting:
-            message = self._inbox.next(self._deadline.remaining())
+            message = self._inbox.next(self._deadline.at_most(_DOUBT))
             if message is None:
-                raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
+                if self._deadline.expired:
+                    raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
+                self._bucket.check_exists(self._deadline.at_most(_DOUBT))
+                continue
             number = self._inbox.number(message)
             if number in self._waiting:
                 self._deadline.extend()
@@ -120,7 +133,10 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
 
     When one fails, those after it may be stored or not, each of them wholly.
     """
-    infos = [_describe(bucket, small) for small in objects]
+    max_payload = bucket.js.connection.max_payload(deadline)
+    infos = [_describe(bucket, small, max_payload) for small in objects]
+    for info in infos:
+        check_meta_size(info, max_payload)
     commits: list[Commit] = []
     committed: dict[int, Committed] = {}
     try:
@@ -138,7 +154,7 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     return [replace(info, revision=committed[n].revision) for n, info in enumerate(infos)]
 
 
-def _describe(bucket: Bucket, small: SmallObject) -> ObjectInfo:
+def _describe(bucket: Bucket, small: SmallObject, max_payload: int) -> ObjectInfo:
     hasher = new_hash()
     hasher.update(small.data)
     return ObjectInfo(
@@ -152,7 +168,7 @@ def _describe(bucket: Bucket, small: SmallObject) -> ObjectInfo:
         description=small.meta.description,
         headers={key: list(values) for key, values in small.meta.headers.items()},
         metadata=dict(small.meta.metadata),
-        chunk_size=small.meta.chunk_size or DEFAULT_CHUNK_SIZE,
+        chunk_size=min(small.meta.chunk_size or DEFAULT_CHUNK_SIZE, max_payload),
     )
 
 

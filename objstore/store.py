@@ -265,7 +265,8 @@ class ObjectStore:
         """
         infos: list[ObjectInfo] = []
         pairs = items.items() if isinstance(items, Mapping) else items
-        prepared = (self._prepare(name_or_meta, data) for name_or_meta, data in pairs)
+        limit = min(SMALL, self._bucket.js.connection.max_payload(Deadline(timeout)))
+        prepared = (self._prepare(name_or_meta, data, limit) for name_or_meta, data in pairs)
         for batch in windows(prepared, _small_size):
             small = [item for item in batch if isinstance(item, SmallObject)]
             if len(small) == len(batch):
@@ -276,13 +277,12 @@ class ObjectStore:
         return infos
 
     def _prepare(
-        self, name_or_meta: str | ObjectMeta, data: Any
+        self, name_or_meta: str | ObjectMeta, data: Any, limit: int
     ) -> SmallObject | tuple[ObjectMeta, Any]:
         check_data(data)
         meta = self._make_meta(name_or_meta, None, None, None, None)
         if isinstance(data, (bytes, bytearray)):
-            limit = min(meta.chunk_size or SMALL, SMALL)
-            if len(data) <= limit:
+            if len(data) <= min(meta.chunk_size or limit, limit):
                 return SmallObject(meta, bytes(data))
         return meta, data
 
@@ -723,6 +723,7 @@ class ObjectStore:
             store: Where the copy goes; this bucket if None.
         """
         target = self if store is None else store
+        target._bucket.meta_subject(new_name)  # refuses what can be no name
         with self.get(name, timeout=timeout) as reader:
             meta = ObjectMeta(**{**vars(reader.info.meta), "name": new_name})
             return target.put(meta, reader, timeout=timeout)

@@ -23,6 +23,11 @@ from objstore.models import ObjectInfo
 
 __all__ = ["ObjectWatcher"]
 
+#: Seconds that a replica which lags gets to catch up: before it is asked again, and at all.
+#: The last meta may be purged meanwhile, and never come.
+_LAG = 0.005
+_LAG_TIMEOUT = 2.0
+
 
 class ObjectWatcher:
     """
@@ -67,6 +72,8 @@ class ObjectWatcher:
         # Metas that were there, gathered until the last of them has come.
         self._initial: list[StreamMessage] | None = None if updates_only else []
         deadline = Deadline(timeout)
+        # Of replicas, one that lags may serve us: where "now" is, only the leader knows.
+        self._horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
         with bucket_errors(bucket.name):
             self._consumer = OrderedConsumer(
                 bucket.js,
@@ -74,8 +81,10 @@ class ObjectWatcher:
                 naming.meta_subjects(bucket.name),
                 deadline,
                 deliver_policy="new" if updates_only else "all",
+                start_seq=self._horizon + 1 if updates_only and bucket.replicated else None,
                 until_empty=not updates_only,
             )
+        self._patience = Deadline(_LAG_TIMEOUT)
         self._ask(deadline)
 
     def __repr__(self) -> str:
@@ -105,7 +114,10 @@ class ObjectWatcher:
                 else:
                     self._initial.append(message)
             elif self._consumer.exhausted:
-                self._end_initial(deadline)
+                if self._consumer.stream_seq >= self._horizon or self._patience.expired:
+                    self._end_initial(deadline)
+                else:
+                    self._wait_for_replica(deadline)
             elif deadline.expired:
                 raise RequestTimeoutError(
                     f"bucket {self._bucket.name}: no change within {timeout} s"
@@ -120,6 +132,12 @@ class ObjectWatcher:
             if self._stopped:
                 raise ValueError("the watcher is stopped") from None
             raise
+
+    def _wait_for_replica(self, deadline: Deadline) -> None:
+        """Let a replica catch up, and ask it again."""
+        remaining = deadline.remaining()
+        self._bucket.js.connection.closing.wait(_LAG if remaining is None else min(remaining, _LAG))
+        self._consumer.follow(until_empty=True)
 
     def _ask(self, deadline: Deadline) -> None:
         """Let changes come as they happen, before later ones of the same name replace them."""

@@ -19,7 +19,13 @@ from typing import TYPE_CHECKING, Any
 
 from objstore import naming
 from objstore.bucket import Bucket
-from objstore.commit import Commit, Previous, purge_replaced, read_previous
+from objstore.commit import (
+    Commit,
+    Previous,
+    check_meta_size,
+    purge_replaced,
+    read_previous,
+)
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer
@@ -31,7 +37,6 @@ from objstore.errors import (
     PreconditionFailedError,
 )
 from objstore.jetstream.publisher import Publisher
-from objstore.meta_json import encode_info
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
 
 if TYPE_CHECKING:
@@ -44,8 +49,6 @@ logger = logging.getLogger(__name__)
 #: Bytes hashed and sent at once, and chunks, should they be small.
 _BLOCK_SIZE = 1 << 20
 _BLOCK_CHUNKS = 256
-#: Bytes that a meta may grow by when its size, chunks and digest are known.
-_META_GROWTH = 512
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 
@@ -104,11 +107,7 @@ class ObjectWriter(io.RawIOBase):
         chunks = min(max(_BLOCK_SIZE // self._chunk_size, 1), _BLOCK_CHUNKS)
         self._block_size = chunks * self._chunk_size
         self._draft = self._describe()
-        if len(encode_info(self._draft)) + _META_GROWTH > limit:
-            raise ValueError(
-                f"description, headers and metadata of {self.name!r:.60} do not fit "
-                f"the server's max_payload, {limit} bytes"
-            )
+        check_meta_size(self._draft, limit)
         # Asked now and answered while chunks are on their way.
         self._previous_request = bucket.ask_meta(meta.name, self._deadline)
         self._previous: Previous | None = None
@@ -281,8 +280,13 @@ class ObjectWriter(io.RawIOBase):
         """Hash a block and publish its chunks."""
         if self._publisher is None:
             subject = naming.chunk_subject(self._bucket.name, self._nuid)
-            connection = self._bucket.js.connection
-            self._publisher = Publisher(connection, self._bucket.stream, subject, self._deadline)
+            self._publisher = Publisher(
+                self._bucket.js.connection,
+                self._bucket.stream,
+                subject,
+                self._deadline,
+                doubt=self._bucket.check_exists,
+            )
         self._hash.update(block)
         step = self._chunk_size
         chunks = [block[start : start + step] for start in range(0, len(block), step)]

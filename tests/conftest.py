@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import hypothesis
 import pytest
 
 from objstore.client import Client
@@ -28,6 +29,10 @@ __all__: list[str] = []
 THREAD_END_TIMEOUT = 5.0
 
 _counter = itertools.count(1)
+
+# The same examples in every run, however slow the machine is.
+hypothesis.settings.register_profile("ours", derandomize=True, deadline=None, database=None)
+hypothesis.settings.load_profile("ours")
 
 
 @pytest.fixture(autouse=True)

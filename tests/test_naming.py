@@ -17,7 +17,8 @@ from objstore.errors import InvalidNameError
 #: Names that nobody would choose, and that are fine all the same.
 ODD_NAMES = [
     *(" ", ".", "..", "a/b", "../../x", "*", ">", "a.b", "a\nb", "\0", "\r\nPUB x 0\r\n"),
-    *("😀", "é", "é", "\u202e", "name ", '"\\', "$O.b.M.x", "foo bar", '.*<>:"/\\|?&'),
+    *("😀", "\u00e9", "e\u0301", "\u202e", "name ", '"\\', "$O.b.M.x", "foo bar"),
+    '.*<>:"/\\|?&',
 ]
 
 BAD_BUCKETS: list[Any] = [
@@ -136,18 +137,10 @@ def test_nuids_are_recognised() -> None:
 @pytest.mark.parametrize(
     "nuid",
     [
-        "",
-        ">",
-        "*",
-        "a.b",
-        "a b",
-        "a" * 21,
-        "a" * 23,
-        "a" * 21 + "\n",
-        "a" * 22 + "\n",
-        "a" * 21 + "é",
-    ]
-    + ["a" * 21 + "*", "a" * 21 + ".", "a" * 10_000, None, 5, b"a" * 22],
+        *("", ">", "*", "a.b", "a b", "a" * 21, "a" * 23, "a" * 10_000),
+        *("a" * 21 + end for end in ("\n", "é", "*", ".", ">", " ")),
+        *("a" * 22 + "\n", None, 5, b"a" * 22),
+    ],
 )
 def test_nothing_else_is_a_nuid(nuid: Any) -> None:
     """What a meta says may have been written by anybody: it reaches no subject."""
@@ -158,11 +151,8 @@ def test_nothing_else_is_a_nuid(nuid: Any) -> None:
 
 @pytest.mark.parametrize(
     "subject",
-    ["$O.b.M.w6k", "$O.b.M.bXk/ZmlsZX4=", "$O.b.M.6Q==", "$O.b.M.", "$O.b.M.!", "$O.b.M.é"],
+    ["$O.b.M.w6k", "$O.b.M.bXk/ZmlsZX4=", "$O.b.M.6Q==", "$O.b.M.!", "$O.b.M.é"],
 )
 def test_subjects_of_other_clients_belong_to_no_name(subject: str) -> None:
     """Without padding, in another alphabet, of another encoding, or none at all."""
-    assert (
-        naming.name_of(subject) is None
-        or naming.meta_subject("b", naming.name_of(subject) or "x") != subject
-    )
+    assert naming.name_of(subject) is None

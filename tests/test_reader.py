@@ -142,13 +142,7 @@ def test_reader_does_what_a_local_file_does(store: ObjectStore, tmp_path: Path) 
     store.put("a", data, chunk_size=97)
     run_state_machine_as_test(
         lambda: FileMachine(store, path),
-        settings=settings(
-            max_examples=60,
-            stateful_step_count=25,
-            deadline=None,
-            derandomize=True,
-            database=None,
-        ),
+        settings=settings(max_examples=60, stateful_step_count=25),
     )
 
 

@@ -22,7 +22,6 @@ from typing import Any
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.dispatcher import Dispatcher
 from objstore.core.link import Link
-from objstore.core.nuid import next_nuid
 from objstore.core.options import ConnectOptions
 from objstore.core.pool import ServerPool
 from objstore.core.protocol import (
@@ -35,7 +34,8 @@ from objstore.core.protocol import (
     encode_unsub,
 )
 from objstore.core.request import Request
-from objstore.core.subscription import Inbox, MessageQueue, Subscription
+from objstore.core.routes import Routes
+from objstore.core.subscription import Inbox, Subscription
 from objstore.errors import (
     ConnectError,
     ConnectionLostError,
@@ -75,16 +75,12 @@ class Connection:
     def __init__(self, options: ConnectOptions) -> None:
         self.options = options
         self.pool = ServerPool(options)
-        # These go on in the child after a fork: what stayed in the parent is never
-        # mistaken for something new.
-        self._next_sid = 1
-        self._next_token = 1
-        self._begin()
+        self._begin(Routes(self))
         _connections.add(self)
 
-    def _begin(self) -> None:
+    def _begin(self, routes: Routes) -> None:
         """Set what belongs to this process: threads, locks, the link."""
-        # Guards _state, _link, _failure, the sids, the tables and the links' counters.
+        # Guards _state, _link, _failure, _routes, _inbox_denied and the links' counters.
         # Held for dict work only; no other lock is taken and nothing blocks under it.
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
@@ -93,14 +89,8 @@ class Connection:
         self._state = State.IDLE
         self._link: Link | None = None
         self._failure: ObjStoreError | None = None
-        self._subscriptions: dict[int, Subscription] = {}
-        self._inboxes: dict[str | int, Inbox] = {}
-        # The one wildcard subscription that all inboxes share.
-        self._inbox_prefix = f"{self.options.inbox_prefix}.{next_nuid()}."
-        self._private_prefix = f"{self.options.inbox_prefix}.{next_nuid()}."
+        self._routes = routes
         self._inbox_denied: PermissionsViolationError | None = None
-        with self._lock:
-            self._inbox_sid = self._register(f"{self._inbox_prefix}>", "").sid
         # Links to close and inboxes to forget; appended by any thread, even in a finalizer,
         # and emptied by whoever comes next.
         self._retired: deque[Link] = deque()
@@ -192,7 +182,7 @@ class Connection:
             False if that fails, or we are closed meanwhile: the link is closed then.
         """
         with self._lock:
-            wanted = list(self._subscriptions.values())
+            wanted = self._routes.subscriptions
         lines = [encode_sub(s.subject, s.sid, s.queue) for s in wanted]
         with contextlib.suppress(OSError):
             link.transport.send(lines, Deadline(self.options.timeout))
@@ -201,7 +191,7 @@ class Connection:
                     self._link, self._state = link, State.CONNECTED
                     self._inbox_denied = None
                     # Closed since: nobody could tell this server.
-                    gone = [s.sid for s in wanted if s.sid not in self._subscriptions]
+                    gone = [s.sid for s in wanted if s not in self._routes]
                     link.said.extend(encode_unsub(sid) for sid in gone)
                     self._changed.notify_all()
                     return True
@@ -222,8 +212,7 @@ class Connection:
             if self._state is not State.CLOSED:
                 self._state = State.RECONNECTING
                 self._failure = failure
-            inboxes = list(self._inboxes.values())
-            self._inboxes.clear()
+            inboxes = self._routes.take_inboxes()
             self._changed.notify_all()
         link.transport.shut_down()
         for inbox in inboxes:
@@ -240,9 +229,7 @@ class Connection:
             self._state = State.CLOSED
             self._failure = failure
             link = self._link
-            queues: list[MessageQueue] = [*self._subscriptions.values(), *self._inboxes.values()]
-            self._subscriptions.clear()
-            self._inboxes.clear()
+            queues = self._routes.take_all()
             self._changed.notify_all()
         self.closing.set()
         for waiting in queues:
@@ -277,8 +264,8 @@ class Connection:
     def reset_after_fork(self) -> None:
         """Forget the parent's link, in the child: close it without a word."""
         link, was_closed = self._link, self._state is State.CLOSED
-        queues: list[MessageQueue] = [*self._subscriptions.values(), *self._inboxes.values()]
-        self._begin()
+        queues = self._routes.take_all()
+        self._begin(Routes(self, before=self._routes))
         if was_closed:
             self.give_up(ConnectionLostError("the connection is closed"))
         if link is not None:
@@ -490,7 +477,7 @@ class Connection:
         deadline = Deadline(timeout)
         self._await_link(deadline)
         with self._lock:
-            subscription = self._register(subject, queue)
+            subscription = self._routes.subscribe(subject, queue)
         try:
             self.send([encode_sub(subject, subscription.sid, queue)], deadline)
         except BaseException:
@@ -498,27 +485,19 @@ class Connection:
             raise
         return subscription
 
-    def _register(self, subject: str, queue: str) -> Subscription:
-        """Make a subscription known on our side. Requires _lock."""
-        assert self._lock.locked()
-        subscription = Subscription(self, self._next_sid, subject, queue)
-        self._subscriptions[subscription.sid] = subscription
-        self._next_sid += 1
-        return subscription
-
     def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; messages that still come are dropped. Twice is fine."""
         with self._lock:
-            known = self._subscriptions.pop(subscription.sid, None)
+            was_known = self._routes.unsubscribe(subscription)
             link = self._link
         subscription.end(ConnectionLostError("the subscription is closed"))
-        if known is not None:
+        if was_known:
             self.say(link, encode_unsub(subscription.sid))
 
     def drop_slow(self, subscription: Subscription) -> None:
         """End a subscription whose messages nobody takes. For the reader thread."""
         with self._lock:
-            self._subscriptions.pop(subscription.sid, None)
+            self._routes.unsubscribe(subscription)
             link = self._link
         subscription.end(
             SlowConsumerError(f"messages on {subscription.subject} come faster than they are taken")
@@ -541,17 +520,11 @@ class Connection:
                 if self._inbox_denied is not None:
                     raise fresh(self._inbox_denied)
                 while self._forgotten:
-                    self._inboxes.pop(self._forgotten.popleft(), None)
-                token = str(self._next_token)
-                self._next_token += 1
-                if private:
-                    inbox = Inbox(self, link, self._private_prefix + token, self._next_sid)
+                    self._routes.forget_inbox(self._forgotten.popleft())
+                inbox = self._routes.open_inbox(link, private=private)
+                if isinstance(inbox.key, int):
                     # Goes out in one write with the first request.
-                    link.said.append(encode_sub(inbox.subject("*"), self._next_sid))
-                    self._next_sid += 1
-                else:
-                    inbox = Inbox(self, link, self._inbox_prefix + token, token)
-                self._inboxes[inbox.key] = inbox
+                    link.said.append(encode_sub(inbox.subject("*"), inbox.key))
                 return inbox
 
     def forget(self, inbox: Inbox, farewell: bytes = b"") -> None:
@@ -564,34 +537,17 @@ class Connection:
 
     def route(self, messages: list[Message]) -> None:
         """Hand messages to their queues, all of one queue at once. For the reader thread."""
-        batches: dict[MessageQueue, list[Message]] = {}
-        start = len(self._inbox_prefix)
         with self._lock:
-            for message in messages:
-                waiting: MessageQueue | None
-                if message.sid == self._inbox_sid:
-                    waiting = self._inboxes.get(message.subject[start:].partition(".")[0])
-                else:
-                    sid = message.sid
-                    waiting = self._subscriptions.get(sid) or self._inboxes.get(sid)
-                if waiting is not None:
-                    batches.setdefault(waiting, []).append(message)
+            batches = self._routes.group(messages)
         for waiting, batch in batches.items():
             waiting.deliver(batch)
 
     def deny(self, subject: str, failure: PermissionsViolationError, *, subscribing: bool) -> None:
         """End whoever waits for what the server denies. For the reader thread."""
         with self._lock:
-            denied: list[MessageQueue] = []
-            if subscribing:
-                denied += [s for s in self._subscriptions.values() if s.subject == subject]
-            if subscribing and subject == f"{self._inbox_prefix}>":
+            denied = self._routes.waiting_for(subject, subscribing=subscribing)
+            if subscribing and subject == self._routes.wildcard:
                 self._inbox_denied = failure
-                denied += self._inboxes.values()
-            elif subscribing:
-                denied += [i for i in self._inboxes.values() if i.subject("*") == subject]
-            else:
-                denied += [i for i in self._inboxes.values() if subject in i.published]
         for waiting in denied:
             waiting.end(failure)
 

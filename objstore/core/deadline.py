@@ -59,6 +59,10 @@ class Deadline:
         """Return the seconds left, never below 0; None for ever."""
         return None if self._at is None else max(0.0, self._at - time.monotonic())
 
+    def at_most(self, seconds: float) -> float:
+        """Return the seconds left, or `seconds` if that is less."""
+        return seconds if self._at is None else min(seconds, max(0.0, self._at - time.monotonic()))
+
     def rest(self) -> Deadline:
         """Return a deadline of its own for the time left: to extend it leaves this one alone."""
         return Deadline(self.remaining())

@@ -231,9 +231,9 @@ class OrderedConsumer:
             # 409 Consumer Deleted, Leadership Change, Server Shutdown; 503 when it is gone.
             self._replace(deadline)
 
-    def follow(self) -> None:
-        """Go on with new messages, after the end of those that were there."""
-        self._until_empty = self.exhausted = False
+    def follow(self, *, until_empty: bool = False) -> None:
+        """Go on behind the end of what was there: with what comes, or with what there is now."""
+        self._until_empty, self.exhausted = until_empty, False
         self._requests.clear()  # each was answered with what there was
 
     def stop(self) -> None:

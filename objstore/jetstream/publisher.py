@@ -37,6 +37,8 @@ _MESSAGE_OVERHEAD = 128
 #: Seconds from a send to its ack up to which the window grows, and from which it shrinks.
 _PROMPT = 0.03
 _LATE = 0.25
+#: Seconds without an ack after which it is asked whether there will be one.
+_DOUBT = 1.0
 #: Seconds to wait for outstanding acks after a failure, so that a purge comes last.
 _SETTLE_TIMEOUT = 2.0
 
@@ -95,6 +97,7 @@ class Publisher:
     Args:
         stream: Name of the stream that the acks must come from.
         subject: Literal subject.
+        doubt: Called when no ack comes for a while; raises if none ever will.
 
     Attributes:
         acked: Number of messages acked, counted from the first without a gap.
@@ -102,12 +105,19 @@ class Publisher:
     """
 
     def __init__(
-        self, connection: Connection, stream: str, subject: str, deadline: Deadline
+        self,
+        connection: Connection,
+        stream: str,
+        subject: str,
+        deadline: Deadline,
+        *,
+        doubt: Callable[[float], object] | None = None,
     ) -> None:
         check_subject(subject)
         self._connection = connection
         self._stream = stream
         self._subject = subject
+        self._doubt = doubt
         self._inbox = connection.inbox(deadline)
         self._inbox.published.add(subject)
         self._head = f"PUB {subject} {self._inbox.subject('')}"
@@ -163,11 +173,15 @@ class Publisher:
             self._take_ack(deadline)
 
     def _take_ack(self, deadline: Deadline) -> None:
-        message = self._inbox.next(deadline.remaining())
-        if message is None:
-            raise RequestTimeoutError(
-                f"{self._stream} has not confirmed a message for {deadline.timeout} s"
-            )
+        message = self._inbox.next(deadline.at_most(_DOUBT))
+        while message is None:
+            if deadline.expired:
+                raise RequestTimeoutError(
+                    f"{self._stream} has not confirmed a message for {deadline.timeout} s"
+                )
+            if self._doubt is not None:
+                self._doubt(deadline.at_most(_DOUBT))
+            message = self._inbox.next(deadline.at_most(_DOUBT))
         self._answered += 1
         ack = parse_ack(message, self._stream)
         deadline.extend()

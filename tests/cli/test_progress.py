@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import io
 import os
 import sys
@@ -139,14 +138,3 @@ def test_tqdm_draws_if_it_is_there(screen: Screen, monkeypatch: pytest.MonkeyPat
         bar.update(10)
         bar.update(20)
     assert log == [("a", 30, screen, False), 10, 20, "closed"]
-
-
-def test_the_real_tqdm_takes_it(screen: Screen, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where it is installed, its bar works with what it is given."""
-    monkeypatch.delitem(sys.modules, "tqdm")
-    if importlib.util.find_spec("tqdm") is None:
-        pytest.skip("tqdm is not installed")
-    with Progress("a", quiet=False) as bar:
-        bar.total = 2048
-        bar.update(1024)
-    assert "a:" in screen.getvalue()

@@ -14,7 +14,7 @@ from objstore.client import Client
 from objstore.errors import BucketNotFoundError
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
-from tests.cluster import Cluster
+from tests.cluster import Cluster, wait_until_reachable
 from tests.raw_bucket import RawBucket
 
 __all__: list[str] = []
@@ -52,7 +52,10 @@ def make_store(client: Client) -> Iterator[Callable[..., ObjectStore]]:
 
     def make(bucket: str | None = None, **config: Any) -> ObjectStore:
         made.append(bucket or f"conformance-{next(_counter)}")
-        return client.create_object_store(made[-1], **{"replicas": REPLICAS, **config})
+        store = client.create_object_store(made[-1], **{"replicas": REPLICAS, **config})
+        if REPLICAS > 1:
+            wait_until_reachable(store)
+        return store
 
     yield make
     for bucket in made:
@@ -64,6 +67,16 @@ def make_store(client: Client) -> Iterator[Callable[..., ObjectStore]]:
 def store(make_store: Callable[..., ObjectStore]) -> ObjectStore:
     """An empty bucket."""
     return make_store()
+
+
+@pytest.fixture
+def replicated_store(cluster: Cluster) -> Iterator[ObjectStore]:
+    """An empty bucket with three replicas, whatever the environment says."""
+    with Client(cluster.url) as client:
+        store = client.create_object_store(f"replicated-{next(_counter)}", replicas=3)
+        wait_until_reachable(store)
+        yield store
+        client.delete_object_store(store.bucket)
 
 
 @pytest.fixture

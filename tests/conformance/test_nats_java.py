@@ -233,29 +233,31 @@ def test_overwrite(store: ObjectStore, raw: RawBucket) -> None:
 def test_watch(store: ObjectStore, *, before: bool, ignore_deletes: bool) -> None:
     """Begun before the changes or after, with deletes or without; one marker each time."""
 
-    def change() -> None:
-        store.put("A", b"A")
-        store.put("B", b"B")
-        store.delete("A")
-
+    changes: list[Callable[[], object]] = [
+        lambda: store.put("A", b"A"),
+        lambda: store.put("B", b"B"),
+        lambda: store.delete("A"),
+    ]
+    seen: list[ObjectInfo | None] = []
     if not before:
-        change()
-    with store.watch(ignore_deletes=ignore_deletes) as watcher:
-        initial = take_initial(watcher)
-        if before:
+        for change in changes:
             change()
-            seen = take(watcher, 2 if ignore_deletes else 3)
+    with store.watch(ignore_deletes=ignore_deletes) as watcher:
+        seen += [*take_initial(watcher), None]
+        if before:
+            for number, change in enumerate(changes):
+                change()
+                if number < 2 or not ignore_deletes:
+                    seen += take(watcher, 1)
         store.put("end", b"")
-        (end,) = take(watcher, 1)
-        assert end is not None and end.name == "end", "and no second marker"
+        assert take(watcher, 1) == [store.get_info("end")], "and no second marker"
+    expected = [("B", False), ("A", True)]
     if before:
-        assert initial == []
-        versions = [("A", False), ("B", False), ("A", True)]
-        expected = versions[:2] if ignore_deletes else versions
-    else:
-        seen = list(initial)
-        expected = [("B", False)] if ignore_deletes else [("B", False), ("A", True)]
+        expected.insert(0, ("A", False))
+    if ignore_deletes:
+        expected.remove(("A", True))
     assert [(info.name, info.deleted) for info in seen if info] == expected
+    assert seen.index(None) == (0 if before else len(expected))
 
 
 def test_object_store_domains(make_server: MakeServer) -> None:

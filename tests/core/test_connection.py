@@ -742,7 +742,7 @@ def test_cut_ends_what_waits_and_the_next_request_works(
         waiting = [background.submit(connection.request, "silent", timeout=None) for _ in range(3)]
         waiting.append(background.submit(connection.flush, None))
         message = background.submit(news.next, None)
-        wait_until(lambda: len(connection._inboxes) == 3 and connection._link.pings == 2)  # type: ignore[union-attr]
+        wait_until(lambda: len(connection._routes._inboxes) == 3 and connection._link.pings == 2)  # type: ignore[union-attr]
         proxy.cut()
         for future in waiting:
             assert isinstance(future.exception(TIMEOUT), ConnectionLostError)
@@ -853,7 +853,7 @@ def test_abandoned_inbox_is_forgotten_by_the_next_to_send(make_connection: MakeC
         connection.publish("next")
         assert ended.wait(TIMEOUT)
         connection.inbox(Deadline(TIMEOUT))
-        assert len(connection._inboxes) == 1
+        assert len(connection._routes._inboxes) == 1
 
 
 # Closing

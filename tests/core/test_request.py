@@ -135,7 +135,7 @@ def test_forgotten_request_leaves_nothing(
             way(request)
             way(request)
         connection.inbox(Deadline(TIMEOUT))
-        assert len(connection._inboxes) == 1
+        assert len(connection._routes._inboxes) == 1
 
 
 def test_answered_requests_leave_nothing(make_connection: MakeConnection) -> None:
@@ -151,7 +151,7 @@ def test_answered_requests_leave_nothing(make_connection: MakeConnection) -> Non
         connection = make_connection(server.url)
         for _ in range(100):
             send(connection).answer(Deadline(TIMEOUT))
-        assert len(connection._inboxes) <= 1
+        assert len(connection._routes._inboxes) <= 1
 
 
 def test_refused_request_leaves_nothing(make_connection: MakeConnection) -> None:
@@ -164,6 +164,6 @@ def test_refused_request_leaves_nothing(make_connection: MakeConnection) -> None
             with pytest.raises(ValueError, match="max_payload"):
                 send(connection, payload=bytes((1 << 20) + 1))
         connection.inbox(Deadline(TIMEOUT))
-        assert len(connection._inboxes) == 1
+        assert len(connection._routes._inboxes) == 1
         connection.close()
     assert b"PUB" not in server.received

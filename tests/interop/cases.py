@@ -8,11 +8,12 @@ otherwise; a step with `expect` is a question.
 from __future__ import annotations
 
 import hashlib
-import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-__all__ = ["CASES", "Case", "Step", "content"]
+from tests.helpers import pattern
+
+__all__ = ["CASES", "Case", "Step"]
 
 #: Bytes per chunk where nobody chooses another number.
 CHUNK = 128 * 1024
@@ -72,14 +73,9 @@ class _Role:
         return step
 
 
-def content(size: int) -> bytes:
-    """Bytes that look random, always the same ones for a size."""
-    return random.Random(size).randbytes(size)
-
-
 def data(size: int) -> list[Any]:
-    """What `get` answers for the content of that size."""
-    return [size, hashlib.sha256(content(size)).hexdigest()]
+    """What `get` answers for an object of so many bytes."""
+    return [size, hashlib.sha256(pattern(size)).hexdigest()]
 
 
 def info(**fields: Any) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tests.interop.cases import CASES, Case, Step, content
+from tests.helpers import pattern
+from tests.interop.cases import CASES, Case, Step
 from tests.interop.process import PEERS, Peer, PeerError
 
 __all__ = [
@@ -145,13 +146,13 @@ class Matrix:
             size = arguments.pop("size")
             file = self._files / f"{size}.bin"
             if not file.exists():
-                file.write_bytes(content(size))
+                file.write_bytes(pattern(size))
             arguments["file"] = str(file)
         return arguments
 
 
 def _replace(value: Any, names: dict[str, str]) -> Any:
-    """Return a value, however nested, with names of buckets replaced."""
+    """Return a value with the names of buckets in it replaced, however nested they are."""
     if isinstance(value, dict):
         return {key: _replace(item, names) for key, item in value.items()}
     if isinstance(value, list):

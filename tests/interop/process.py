@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import queue
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,33 +38,40 @@ class PeerError(Exception):
 
 
 class Peer:
-    """A client in a process of its own; it starts again after it failed to answer."""
+    """
+    A client in a process of its own; it starts again after it failed to answer.
 
-    def __init__(self, name: str, command: list[str], directory: Path) -> None:
-        self.name = name
+    Args:
+        log: File for what the client complains of.
+    """
+
+    def __init__(self, name: str, command: list[str], directory: Path, log: Path) -> None:
+        self._name = name
         self._command = command
         self._directory = directory
-        self._process: subprocess.Popen[str] | None = None
-        self._start()
+        self._log = log
+        self._process: subprocess.Popen[str] | None = self._start()
 
-    def _start(self) -> None:
-        self._errors = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
-        self._process = subprocess.Popen(
-            self._command,
-            cwd=self._directory,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
-            encoding="utf-8",
-        )
+    def _start(self) -> subprocess.Popen[str]:
+        with self._log.open("wb") as log:
+            process = subprocess.Popen(
+                self._command,
+                cwd=self._directory,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                encoding="utf-8",
+            )
         self._lines: queue.SimpleQueue[str] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._read, name=f"peer {self.name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._read, args=[process], name=f"peer {self._name}"
+        )
         self._thread.start()
+        return process
 
-    def _read(self) -> None:
-        assert self._process is not None
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
             self._lines.put(line)
         self._lines.put("")
 
@@ -77,69 +83,61 @@ class Peer:
             PeerError: If there is none: the client's error, or its silence.
         """
         if self._process is None:
-            self._start()
-        assert self._process is not None
+            self._process = self._start()
         assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"do": operation, **arguments}) + "\n")
-        self._process.stdin.flush()
         try:
+            print(json.dumps({"do": operation, **arguments}), file=self._process.stdin, flush=True)
             line = self._lines.get(timeout=TIMEOUT)
-        except queue.Empty:
+        except (OSError, queue.Empty):
             line = ""
         if not line:
-            raise PeerError(f"no answer within {TIMEOUT} s; {self.stop()}")
+            self.stop()
+            complaint = self._log.read_text(encoding="utf-8", errors="replace")
+            raise PeerError(f"no answer; {complaint[-1000:]}")
         reply = json.loads(line)
         if "error" in reply:
             raise PeerError(reply["error"])
         return reply["answer"]
 
-    def stop(self) -> str:
-        """End the process, however it is; return the end of what it had to complain of."""
-        process, self._process = self._process, None
-        if process is None:
-            return ""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.close()
-        try:
-            process.wait(1.0)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        self._thread.join()
-        process.stdout.close()
-        with self._errors as errors:
-            errors.seek(0)
-            return errors.read()[-2000:]
+    def stop(self) -> None:
+        """End the process, however it is. Twice is fine."""
+        if self._process is not None:
+            self._process.kill()
+            self._thread.join()
+            with contextlib.suppress(BrokenPipeError):
+                self._process.communicate()
+            self._process = None
 
 
 def why_missing(name: str) -> str:
     """Why a peer cannot be started here; empty if it can."""
     if name == "nats.js":
-        return "" if shutil.which("npm") else "node and npm are not installed"
+        found = shutil.which("node") and shutil.which("npm")
+        return "" if found else "node and npm are not installed"
     module = name.replace("-py", "")
     return "" if importlib.util.find_spec(module) else f"{name} is not installed"
 
 
-@contextmanager
+@contextlib.contextmanager
 def start_peers(url: str, directory: Path) -> Iterator[dict[str, Peer]]:
     """
     Start every peer that can be had, for the server at `url`.
 
     Args:
-        directory: Empty; for packages of node.
+        directory: Empty; for packages of node, and logs.
     """
     peers: dict[str, Peer] = {}
     try:
         for name, module in PEERS.items():
             if why_missing(name):
                 continue
+            log = directory / f"{module}.log"
             if name == "nats.js":
                 _install(directory)
-                peers[name] = Peer(name, ["node", f"{module}.mjs", url], directory)
+                peers[name] = Peer(name, ["node", f"{module}.mjs", url], directory, log)
             else:
                 command = [sys.executable, "-m", f"tests.interop.peers.{module}", url]
-                peers[name] = Peer(name, command, ROOT)
+                peers[name] = Peer(name, command, ROOT, log)
         yield peers
     finally:
         for peer in peers.values():
