@@ -164,11 +164,14 @@ class Commit:
                 self._refuse(error)
             except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
-            if deadline.expired or self._bucket.js.connection.state is State.CLOSED:
+            remaining = deadline.remaining()
+            connection = self._bucket.js.connection
+            connection.closing.wait(wait if remaining is None else min(wait, remaining))
+            # Not once more without the time for an answer: it would be of unknown outcome.
+            if deadline.expired or connection.state is State.CLOSED:
                 if self.may_be_stored:
                     raise self._unknown() from failure
                 raise failure
-            self._bucket.js.connection.closing.wait(min(wait, deadline.remaining() or wait))
             wait = min(2 * wait, _MAX_WAIT)
 
     def prepare(self) -> tuple[str, bytes, dict[str, str]]:

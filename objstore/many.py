@@ -59,16 +59,22 @@ class SmallObject(NamedTuple):
     data: Buffer
 
 
-def windows(items: Iterable[_T], size: Callable[[_T], int]) -> Iterator[list[_T]]:
-    """Cut `items` into batches that may be in flight at once."""
+def windows(
+    items: Iterable[_T], size: Callable[[_T], int], name: Callable[[_T], str] | None = None
+) -> Iterator[list[_T]]:
+    """Cut `items` into batches that may be in flight at once, with no `name` twice in one."""
     batch: list[_T] = []
+    names: set[str] = set()
     total = 0
     for item in items:
-        if batch and (len(batch) == _BATCH or total + size(item) > _BATCH_BYTES):
+        full = len(batch) == _BATCH or total + size(item) > _BATCH_BYTES
+        if batch and (full or (name is not None and name(item) in names)):
             yield batch
-            batch, total = [], 0
+            batch, names, total = [], set(), 0
         batch.append(item)
         total += size(item)
+        if name is not None:
+            names.add(name(item))
     if batch:
         yield batch
 
@@ -212,7 +218,6 @@ def _commit_all(
                 with contextlib.suppress(ObjStoreError):
                     committed[number] = commits[number].take(answer)
                     doubtful.remove(number)
-    # One after the other, in the order given: the last of two with one name stays.
     for number in sorted(doubtful):
         committed[number] = commits[number].run(deadline)
 

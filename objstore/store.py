@@ -267,7 +267,8 @@ class ObjectStore:
         pairs = items.items() if isinstance(items, Mapping) else items
         limit = min(SMALL, self._bucket.js.connection.max_payload(Deadline(timeout)))
         prepared = (self._prepare(name_or_meta, data, limit) for name_or_meta, data in pairs)
-        for batch in windows(prepared, _small_size):
+        # Of two with one name the last one stays, whatever is lost on the way.
+        for batch in windows(prepared, _small_size, lambda item: item[0].name):
             small = [item for item in batch if isinstance(item, SmallObject)]
             if len(small) == len(batch):
                 with bucket_errors(self.bucket):
@@ -281,9 +282,9 @@ class ObjectStore:
     ) -> SmallObject | tuple[ObjectMeta, Any]:
         check_data(data)
         meta = self._make_meta(name_or_meta, None, None, None, None)
-        if isinstance(data, (bytes, bytearray)):
-            if len(data) <= min(meta.chunk_size or limit, limit):
-                return SmallObject(meta, bytes(data))
+        most = min(meta.chunk_size or limit, limit)
+        if isinstance(data, (bytes, bytearray)) and len(data) <= most:
+            return SmallObject(meta, bytes(data))
         return meta, data
 
     # Getting

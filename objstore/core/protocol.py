@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
@@ -143,10 +142,11 @@ class _Buffers:
         for _ in range(len(self._kept)):
             buffer = self._kept[0]
             self._kept.rotate()
-            # Whoever holds a view of it holds a reference. Without views there are three:
-            # the deque's, the variable's and the argument's.
-            if sys.getrefcount(buffer) == 3:
-                return buffer
+            try:
+                buffer.append(buffer.pop())  # no change, but refused while there is a view
+            except BufferError:
+                continue
+            return buffer
         buffer = bytearray(self._size)
         if len(self._kept) < _MAX_KEPT:
             self._kept.append(buffer)

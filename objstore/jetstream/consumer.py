@@ -36,7 +36,7 @@ _SERVED = ("message size exceeds maxbytes", "batch completed")
 _EXPIRES = 30.0
 #: Seconds between the server's signs of life, and how long we wait for one.
 _HEARTBEAT = 2.0
-_SILENCE = 2.5 * _HEARTBEAT
+_SILENCE = 2 * _HEARTBEAT
 #: Seconds after which the server deletes a consumer that nobody asks.
 _INACTIVE_THRESHOLD = 60.0
 

@@ -179,8 +179,7 @@ class Publisher:
                 raise RequestTimeoutError(
                     f"{self._stream} has not confirmed a message for {deadline.timeout} s"
                 )
-            if self._doubt is not None:
-                self._doubt(deadline.at_most(_DOUBT))
+            self._ask_for_acks(deadline)
             message = self._inbox.next(deadline.at_most(_DOUBT))
         self._answered += 1
         ack = parse_ack(message, self._stream)
@@ -194,6 +193,15 @@ class Publisher:
             self.acked += 1
         while self._blocks and self._blocks[0].last < self.acked:
             self._finish_block(self._blocks.popleft())
+
+    def _ask_for_acks(self, deadline: Deadline) -> None:
+        """Make sure that there still is somebody to send them."""
+        if self._doubt is not None:
+            try:
+                self._doubt(deadline.at_most(_DOUBT))
+            except ObjStoreError:
+                self._answered = self.sent  # what is missing will never come
+                raise
 
     def _finish_block(self, block: _Block) -> None:
         self._in_flight -= block.size

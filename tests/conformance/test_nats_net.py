@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import json
 import queue
 import random
 import threading
 from collections.abc import Callable
+from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
@@ -22,6 +25,7 @@ from objstore.errors import (
     ObjectNotFoundError,
 )
 from objstore.models import ObjectInfo, ObjectLink
+from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.conformance.helpers import (
     KIB,
@@ -32,9 +36,11 @@ from tests.conformance.helpers import (
     take,
     take_initial,
 )
+from tests.helpers import wait_until
 from tests.raw_bucket import RawBucket, digest_of
 
 MakeStore = Callable[..., ObjectStore]
+MakeServer = Callable[..., LocalServer]
 
 
 # ObjectStoreTest
@@ -186,34 +192,40 @@ def test_metadata_field_types(store: ObjectStore, raw: RawBucket) -> None:
         assert store.list() == [info], "an entry that cannot be read is left out"
 
 
-def test_get_does_not_leak_handlers(client: Client, store: ObjectStore, raw: RawBucket) -> None:
-    """However an object is read, neither side keeps anything of it."""
-    store.put("big", random_bytes(20 * MIB))
-    store.put("small", b"small")
-    connection = client._connection
-
-    def held() -> tuple[int, int, int]:
+def test_get_does_not_leak_handlers(make_server: MakeServer) -> None:
+    """However an object is read, the server has no subscription or consumer left of it."""
+    server = make_server('http: "127.0.0.1:-1"')
+    with Client(server.url) as client:
+        store = client.create_object_store("photos")
+        raw = RawBucket(client._connection, "photos")
+        store.put("big", random_bytes(20 * MIB))
+        store.put("small", b"small")
+        before = _subscriptions(server)
+        for _ in range(5):
+            assert len(store.get_bytes("big")) == 20 * MIB
+            with store.get("big") as reader:
+                reader.read(10 * MIB)
+            with store.get("big", offset=19 * MIB) as reader:
+                reader.read(1)
+            store.get("big").close()
+            assert store.get_bytes("small") == b"small"
+            store.list()
+            with store.watch() as watcher:
+                take_initial(watcher)
         client.flush()
-        return (
-            raw.consumers,
-            len(connection._routes._inboxes),
-            len(connection._routes._subscriptions),
-        )
+        wait_until(lambda: raw.consumers == 0)
+        assert _subscriptions(server) == before
 
-    store.get_bytes("small")
-    before = held()
-    for _ in range(5):
-        assert len(store.get_bytes("big")) == 20 * MIB
-        with store.get("big") as reader:
-            reader.read(10 * MIB)
-        with store.get("big", offset=19 * MIB) as reader:
-            reader.read(1)
-        store.get("big").close()
-        assert store.get_bytes("small") == b"small"
-        store.list()
-        with store.watch() as watcher:
-            take_initial(watcher)
-    assert held() == before
+
+def _subscriptions(server: LocalServer) -> int:
+    """How many subscriptions of its clients a server knows."""
+    (ports_file,) = server.directory.glob("*.ports")
+    ports = json.loads(ports_file.read_text(encoding="utf-8"))
+    monitoring = HTTPConnection(ports["monitoring"][0].removeprefix("http://"), timeout=10)
+    with contextlib.closing(monitoring):
+        monitoring.request("GET", "/connz")
+        connections = json.load(monitoring.getresponse())["connections"]
+    return sum(connection["subscriptions"] for connection in connections)
 
 
 # CompatTest

@@ -41,11 +41,12 @@ def deaf_port() -> Iterator[int]:
 
 
 @pytest.fixture
-def make_connection() -> Iterator[Callable[..., Connection]]:
+def make_connection(background: ThreadPoolExecutor) -> Iterator[Callable[..., Connection]]:
     """
     A function that makes a connection, not yet connected, and closes it after the test.
 
-    Its arguments are those of `make_options`.
+    Its arguments are those of `make_options`. Threads of `background` that still wait for
+    something end with their connections.
     """
     connections: list[Connection] = []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -188,6 +189,39 @@ def test_payloads_stay_valid_when_the_parser_goes_on() -> None:
     for payload in payloads:
         kept += parser.feed(msg("a", 1, "", payload))
     assert [bytes(event.payload) for event in kept if isinstance(event, Message)] == payloads
+
+
+def test_part_of_a_payload_stays_valid_as_well() -> None:
+    """It does not matter what kind of view of it is kept, or that the message is gone."""
+    parser = Parser(64 * KIB)
+    kept: list[memoryview] = []
+    for number in range(100):
+        (event,) = parser.feed(msg("a", 1, "", bytes([number]) * 30_000))
+        assert isinstance(event, Message)
+        kept.append(event.payload[100:200].toreadonly())
+        del event
+    assert [bytes(view) for view in kept] == [bytes([number]) * 100 for number in range(100)]
+
+
+@pytest.mark.parametrize("held", [0, 4])
+def test_buffers_are_used_again(held: int) -> None:
+    """Memory is taken afresh only while somebody looks at the old one."""
+    buffers: list[bytearray] = []  # kept, so that each has an address of its own
+
+    class WatchedParser(Parser):
+        def _use(self, buffer: bytearray) -> None:
+            super()._use(buffer)
+            buffers.append(buffer)
+
+    parser = WatchedParser(64 * KIB)
+    payloads: deque[memoryview] = deque(maxlen=held)
+    for number in range(200):
+        (event,) = parser.feed(msg("a", 1, "", bytes([number]) * 40_000))
+        assert isinstance(event, Message)
+        payloads.append(event.payload)
+        del event
+    assert len(buffers) >= 200
+    assert len({id(buffer) for buffer in buffers}) <= held + 3
 
 
 def test_payloads_are_not_copied() -> None:

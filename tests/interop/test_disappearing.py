@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -197,23 +198,39 @@ def test_object_is_missed_in_the_middle(store: ObjectStore, change: str) -> None
 
 
 class DyingBucket(FakeBucket):
-    """A bucket that is deleted when it has just taken a request, which nobody answers then."""
+    """
+    A bucket that is deleted when it has taken a certain request, which nobody answers then.
 
-    def __init__(self, last: str) -> None:
-        super().__init__()
-        self._last = last
+    Attributes:
+        last: Kind of that request.
+    """
+
+    def __init__(self) -> None:
+        api = ("get", "purge", "info", "create", "delete")
+        published = ("chunk", "meta", "direct", "pull")
+        not_found = {"error": {"code": 404, "err_code": 10059, "description": "stream not found"}}
+        no_responders = b"NATS/1.0 503\r\n\r\n"
+        super().__init__(
+            **{kind: partial(self._take, kind, payload=not_found) for kind in api},
+            **{kind: partial(self._take, kind, headers=no_responders) for kind in published},
+        )
+        self.last = ""
         self.gone = False
 
-    def _handle(self, conn: FakeConnection, command: Command) -> None:
-        kind = self._kind(command.subject)
-        if not self.gone and kind != self._last:
-            super()._handle(conn, command)
-        elif not self.gone:
+    def _take(
+        self,
+        kind: str,
+        conn: FakeConnection,
+        command: Command,
+        go_on: Callable[[], None],
+        **answer: Any,
+    ) -> None:
+        if self.gone and command.reply:
+            conn.reply(command, **answer)
+        elif kind == self.last:
             self.gone = True
-        elif kind in ("chunk", "meta", "direct", "pull"):
-            conn.reply(command, status=503)
-        else:
-            conn.reply(command, {"error": {"code": 404, "err_code": 10059}})
+        elif not self.gone:
+            go_on()
 
 
 @pytest.mark.slow
@@ -230,14 +247,15 @@ class DyingBucket(FakeBucket):
         ("direct", "get bytes"),
         ("direct", "get many"),
         ("direct", "list"),
+        ("pull", "watch"),
     ],
 )
 def test_request_that_died_with_its_bucket_is_not_waited_for(last: str, operation: str) -> None:
     """A stream that is deleted forgets what it has taken and not answered yet."""
-    bucket = DyingBucket("")
+    bucket = DyingBucket()
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put("a", b"data")
-        bucket._last = last
+        bucket.last = last
         with soon(), pytest.raises(BucketNotFoundError):
             OPERATIONS[operation](store)
     assert bucket.gone
