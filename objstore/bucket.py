@@ -130,6 +130,13 @@ class Bucket:
             last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
         return 0 if last is None else last.stream_seq
 
+    def has_meta_after(self, stream_seq: int, deadline: Deadline) -> bool:
+        """Whether the leader has a meta of any object behind a sequence."""
+        subjects = naming.meta_subjects(self.name)
+        with bucket_errors(self.name):
+            found = self.js.next_message(self.stream, subjects, stream_seq + 1, deadline)
+        return found is not None
+
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """
         Return the info in a meta message; `name` is the one that was asked for.

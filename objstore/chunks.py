@@ -18,12 +18,15 @@ from objstore.bucket import Bucket
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.errors import (
+    BucketNotFoundError,
     ConnectionLostError,
+    JetStreamError,
     NoRespondersError,
     ObjectChangedError,
     RequestTimeoutError,
     TruncatedObjectError,
 )
+from objstore.jetstream.api import ErrorCode
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
@@ -38,6 +41,8 @@ _MAX_BATCH = 4 << 20
 _CONSUMER_FROM = 8 << 20
 #: Bytes that the server counts for a chunk beside its payload.
 _CHUNK_OVERHEAD = 1024
+#: Seconds between attempts while the stream has no leader.
+_RETRY_INTERVAL = 0.1
 #: Seconds without a chunk after which the leader is asked whether there is one.
 _DOUBT = 2.0
 
@@ -243,17 +248,21 @@ class ChunkStream:
                         return None
                     self._source = self._open_source(wanted, deadline)
                     gave_any = False
-                message = self._source.next(_at_most(deadline.remaining(), _DOUBT))
+                message = self._source.next(deadline.at_most(_DOUBT))
+                silent = message is None and not self._source.exhausted
+                if silent and not deadline.expired and self._is_end(deadline):
+                    return None
             except ConnectionLostError:
                 if self._bucket.js.connection.state is State.CLOSED:
                     raise
                 self._drop_source()
                 gave_any = True  # or would have: ask again
                 continue
-            except NoRespondersError:
-                if not self._direct:
-                    raise
-                self._direct = False  # this bucket allows no direct get, or it is gone
+            except (NoRespondersError, JetStreamError) as error:
+                if not self._direct or (isinstance(error, JetStreamError) and error.err_code):
+                    self._wait_for_leader(error, deadline)
+                # This bucket allows no direct get, or not now, or it is gone.
+                self._direct = False
                 self._drop_source()
                 gave_any = True
                 continue
@@ -268,8 +277,28 @@ class ChunkStream:
                 raise RequestTimeoutError(
                     f"object {self._info.name!r:.60}: no chunk came for {deadline.timeout} s"
                 )
-            elif self._pending == 0 or self._leader_message(deadline) is None:
-                return None
+            elif isinstance(self._source, DirectGet):
+                # There is a chunk, and who answers direct gets does not answer this one.
+                self._direct = False
+                self._drop_source()
+                gave_any = True
+
+    def _is_end(self, deadline: Deadline) -> bool:
+        """Whether nothing comes because nothing is left."""
+        return self._pending == 0 or self._leader_message(deadline) is None
+
+    def _wait_for_leader(
+        self, error: NoRespondersError | JetStreamError, deadline: Deadline
+    ) -> None:
+        """Let a stream elect its leader, if that is what it lacks; raise what it is otherwise."""
+        if isinstance(error, JetStreamError):
+            if error.err_code != ErrorCode.CLUSTER_NOT_AVAILABLE or deadline.expired:
+                raise error
+        else:
+            why = self._bucket.explain(error)
+            if isinstance(why, BucketNotFoundError) or deadline.expired:
+                raise why from error
+        self._bucket.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
 
     def _open_source(self, wanted: int, deadline: Deadline) -> _Source:
         """Ask for what comes next, in the way that suits its size."""
@@ -334,10 +363,6 @@ class ChunkStream:
         raise TruncatedObjectError(
             self._bucket.name, self._info.name, self.position, self._info.size
         )
-
-
-def _at_most(seconds: float | None, most: float) -> float:
-    return most if seconds is None else min(seconds, most)
 
 
 class _ChunkIndex(Protocol):

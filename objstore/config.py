@@ -139,7 +139,8 @@ class ObjectStoreConfig:
         if "metadata" in fields:
             server = stream.get("metadata") or {}
             kept = {key: server[key] for key in server if key.startswith(_SERVER_METADATA)}
-            changed["metadata"] = {**kept, **self.metadata}
+            # For nats-server 2.10 an empty one is another than none.
+            changed["metadata"] = {**kept, **self.metadata} or None
         return changed
 
     def differences(self, stream: Mapping[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ _MAX_SNAPSHOT = 1024
 #: Seconds without a message after which a snapshot is given up.
 _SILENCE = 2.0
 #: Seconds that a replica which lags gets to catch up before it is asked again.
-_LAG = 0.005
+_LAG = 0.001
 
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
@@ -46,7 +46,7 @@ def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
     messages = _snapshot(bucket, horizon, deadline)
     if messages is None:
-        messages = newest(_consume(bucket, horizon, deadline))
+        messages = newest(_consume(bucket, deadline))
     found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
     for message in messages:
         info = decode_or_skip(bucket, message)
@@ -123,8 +123,14 @@ def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | 
     return sorted(messages, key=lambda message: message.stream_seq)
 
 
-def _consume(bucket: Bucket, horizon: int, deadline: Deadline) -> Iterator[StreamMessage]:
-    """Yield every meta message that there is."""
+def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+    """
+    Yield every meta message that there is.
+
+    A consumer says that there is no more when it serves a replica that lags, and also when
+    metas are being replaced, for its count of what is left suffers from that. So it is the
+    leader that says where the end is.
+    """
     patience = Deadline(deadline.timeout)
     with bucket_errors(bucket.name):
         consumer = OrderedConsumer(
@@ -134,6 +140,7 @@ def _consume(bucket: Bucket, horizon: int, deadline: Deadline) -> Iterator[Strea
             deadline,
             until_empty=True,
         )
+        ended_at = None
         try:
             while True:
                 message = consumer.next(deadline.remaining())
@@ -142,10 +149,12 @@ def _consume(bucket: Bucket, horizon: int, deadline: Deadline) -> Iterator[Strea
                     yield message
                 elif not consumer.exhausted:
                     raise _no_progress(bucket, deadline)
-                elif consumer.stream_seq >= horizon:
+                elif patience.expired or not bucket.has_meta_after(consumer.stream_seq, deadline):
                     return
                 else:
-                    horizon = _wait_for_replica(bucket, horizon, patience)
+                    if consumer.stream_seq == ended_at:
+                        bucket.js.connection.closing.wait(_LAG)
+                    ended_at = consumer.stream_seq
                     consumer.follow(until_empty=True)
         finally:
             consumer.close()

@@ -255,7 +255,7 @@ def get_small(bucket: Bucket, names: list[str], deadline: Deadline) -> list[byte
         for number, info in enumerate(infos):
             if info is not None and info.size == 0:
                 found[number] = b""
-            elif info is not None:
+            elif info is not None and bucket.allow_direct:
                 subject = naming.chunk_subject(bucket.name, info.nuid)
                 exchange.add(
                     number, bucket.js.subject(f"DIRECT.GET.{bucket.stream}.{subject}"), b""

@@ -23,9 +23,9 @@ from objstore.models import ObjectInfo
 
 __all__ = ["ObjectWatcher"]
 
-#: Seconds that a replica which lags gets to catch up: before it is asked again, and at all.
-#: The last meta may be purged meanwhile, and never come.
-_LAG = 0.005
+#: Seconds between two looks at whether what was there has come to its end, and for all of
+#: them: a bucket that never rests has none.
+_LAG = 0.001
 _LAG_TIMEOUT = 2.0
 
 
@@ -72,8 +72,10 @@ class ObjectWatcher:
         # Metas that were there, gathered until the last of them has come.
         self._initial: list[StreamMessage] | None = None if updates_only else []
         deadline = Deadline(timeout)
-        # Of replicas, one that lags may serve us: where "now" is, only the leader knows.
-        self._horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
+        start_seq = None
+        if updates_only and bucket.replicated:
+            # One that lags may serve us: where "now" is, only the leader knows.
+            start_seq = bucket.last_meta_seq(deadline) + 1
         with bucket_errors(bucket.name):
             self._consumer = OrderedConsumer(
                 bucket.js,
@@ -81,10 +83,10 @@ class ObjectWatcher:
                 naming.meta_subjects(bucket.name),
                 deadline,
                 deliver_policy="new" if updates_only else "all",
-                start_seq=self._horizon + 1 if updates_only and bucket.replicated else None,
+                start_seq=start_seq,
                 until_empty=not updates_only,
             )
-        self._patience = Deadline(_LAG_TIMEOUT)
+        self._patience: Deadline | None = None
         self._ask(deadline)
 
     def __repr__(self) -> str:
@@ -114,10 +116,7 @@ class ObjectWatcher:
                 else:
                     self._initial.append(message)
             elif self._consumer.exhausted:
-                if self._consumer.stream_seq >= self._horizon or self._patience.expired:
-                    self._end_initial(deadline)
-                else:
-                    self._wait_for_replica(deadline)
+                self._end_initial(deadline)
             elif deadline.expired:
                 raise RequestTimeoutError(
                     f"bucket {self._bucket.name}: no change within {timeout} s"
@@ -133,12 +132,6 @@ class ObjectWatcher:
                 raise ValueError("the watcher is stopped") from None
             raise
 
-    def _wait_for_replica(self, deadline: Deadline) -> None:
-        """Let a replica catch up, and ask it again."""
-        remaining = deadline.remaining()
-        self._bucket.js.connection.closing.wait(_LAG if remaining is None else min(remaining, _LAG))
-        self._consumer.follow(until_empty=True)
-
     def _ask(self, deadline: Deadline) -> None:
         """Let changes come as they happen, before later ones of the same name replace them."""
         # If not now, then when `next` waits for one.
@@ -147,6 +140,13 @@ class ObjectWatcher:
 
     def _end_initial(self, deadline: Deadline) -> None:
         """Show what was there, then the marker, and go on with what comes."""
+        # As in a listing, it is the leader that says whether this really is the end.
+        reached = self._consumer.stream_seq
+        self._patience = self._patience or Deadline(_LAG_TIMEOUT)
+        if not self._patience.expired and self._bucket.has_meta_after(reached, deadline):
+            self._bucket.js.connection.closing.wait(deadline.at_most(_LAG))
+            self._consumer.follow(until_empty=True)
+            return
         for message in newest(iter(self._initial or ())):
             self._show(message)
         self._initial = None

@@ -6,6 +6,7 @@ The other change is made at exactly that moment, by the same thread.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,9 +16,9 @@ import pytest
 from objstore.client import Client
 from objstore.core.deadline import Deadline
 from objstore.errors import (
+    BucketFullError,
     ObjectAlreadyExistsError,
     ObjectNotFoundError,
-    ObjStoreError,
     PreconditionFailedError,
 )
 from objstore.server import LocalServer
@@ -206,12 +207,13 @@ def test_put_meets_a_delete(store: ObjectStore, other: ObjectStore) -> None:
 def test_link_meets_a_put(store: ObjectStore, other: ObjectStore, call: str) -> None:
     """An object that came first is not replaced by a link."""
     target = store.put("t", b"target")
+    calls: dict[str, Callable[[], object]] = {
+        "add_link": lambda: store.add_link("a", target),
+        "add_bucket_link": lambda: store.add_bucket_link("a", store),
+    }
     with meanwhile(store, lambda: other.put("a", b"new")):
         with pytest.raises(ObjectAlreadyExistsError):
-            if call == "add_link":
-                store.add_link("a", target)
-            else:
-                store.add_bucket_link("a", store)
+            calls[call]()
     assert store.get_bytes("a") == b"new"
 
 
@@ -222,10 +224,8 @@ def test_delete_on_a_full_bucket_meets_a_put(client: Client, raw: RawBucket, buc
     store.put("filler", bytes(22_000))
     size = 2_000
     while size:
-        try:
+        with contextlib.suppress(BucketFullError):
             store.put(f"filler-{size}", bytes(size))
-        except ObjStoreError:
-            pass
         size //= 2
     other = client.object_store(store.bucket)
 

@@ -18,6 +18,8 @@ from objstore.core.connection import State
 from objstore.errors import (
     BucketNotFoundError,
     ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
     ObjectChangedError,
     RequestTimeoutError,
     TruncatedObjectError,
@@ -133,6 +135,31 @@ def test_chunks_between_those_of_others_are_found(store: ObjectStore, raw: RawBu
             reader.seek(place)
             assert reader.read(120) == first[place : place + 120]
     assert store.get_bytes("one") == first and store.get_bytes("two") == second
+
+
+@pytest.mark.parametrize("direct", [True, False], ids=["direct", "no-direct"])
+@pytest.mark.parametrize("lost", range(5))
+def test_lost_chunk_is_never_read_over(
+    client: Client, store: ObjectStore, raw: RawBucket, lost: int, direct: bool
+) -> None:
+    """A range cannot be verified, so what lies behind a gap must not be taken for it."""
+    if not direct:
+        raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
+        store = client.object_store(store.bucket)
+    data = pattern(50)
+    for sizes in ([10] * 5, [10, 7, 10, 13, 10]):
+        nuid = raw.put_object("a", cut(data, sizes), options={"max_chunk_size": 13})
+        raw.remove(raw.chunk_messages(nuid)[lost]["seq"])
+        for place in range(50):
+            with store.get("a", offset=place, length=3) as reader:
+                try:
+                    assert reader.read() == data[place : place + 3]
+                except TruncatedObjectError:
+                    pass
+        start = sum(sizes[:lost])
+        with store.get("a", offset=start, length=sizes[lost]) as reader:
+            with pytest.raises(TruncatedObjectError):
+                reader.read()
 
 
 # How they come
@@ -383,6 +410,60 @@ def test_bucket_without_direct_gets_is_read_by_a_consumer() -> None:
             assert store.get_bytes("a") == b"one1two2333"
 
 
+#: What a stream says that has no leader at the moment, in several ways to ask it.
+NO_LEADER = {
+    "503": lambda bucket, conn, command: conn.reply(command, headers=b"NATS/1.0 503\r\n\r\n"),
+    "10008": lambda bucket, conn, command: bucket.refuse(conn, command, 503, 10008),
+}
+
+
+@pytest.mark.parametrize("answer", NO_LEADER)
+@pytest.mark.parametrize("asked", ["create", "pull"])
+def test_stream_without_a_leader_is_waited_for(asked: str, answer: str) -> None:
+    """An election takes seconds, and is no reason to fail."""
+
+    def refuse(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if bucket.count[asked] > 3:
+            go_on()
+        elif asked == "pull":
+            conn.reply(command, headers=b"NATS/1.0 503\r\n\r\n")
+        else:
+            NO_LEADER[answer](bucket, conn, command)
+
+    bucket = FakeBucket(allow_direct=False, **{asked: refuse})
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+
+
+@pytest.mark.parametrize("answer", NO_LEADER)
+def test_stream_that_gets_no_leader_is_an_error_at_the_deadline(answer: str) -> None:
+    def refuse(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        NO_LEADER[answer](bucket, conn, command)
+
+    bucket = FakeBucket(allow_direct=False, create=refuse)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store, store.get("a", timeout=0.3) as reader:
+            with pytest.raises((NoRespondersError, JetStreamError)):
+                reader.read()
+
+
+@pytest.mark.parametrize("status", ["429 Too Many Requests", "500 Internal Error", "408 Bad"])
+def test_refused_direct_get_is_no_failure(status: str) -> None:
+    """There is another way to read."""
+
+    def refuse(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, headers=f"NATS/1.0 {status}\r\n\r\n".encode())
+
+    bucket = FakeBucket(direct=refuse)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"333"])
+        with bucket.open(server) as store:
+            assert store.get_bytes("a") == b"one1two2333"
+
+
 @pytest.mark.parametrize("trouble", ["lost", "twice", "swapped"])
 def test_consumer_that_stumbles_is_replaced(trouble: str) -> None:
     """A gap in its numbers: another goes on behind the last message that was in order."""
@@ -418,7 +499,7 @@ def test_silent_server_is_given_up_at_the_deadline() -> None:
     def silent(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
         pass
 
-    bucket = FakeBucket(direct=silent)
+    bucket = FakeBucket(direct=silent, pull=silent)
     with FakeServer(bucket) as server:
         fill(bucket, server, [b"one1", b"two2", b"333"])
         with bucket.open(server) as store, store.get("a", timeout=0.2) as reader:

@@ -11,6 +11,7 @@ import pytest
 
 from objstore.client import Client
 from objstore.store import ObjectStore
+from tests.helpers import wait_until
 from tests.raw_bucket import RawBucket
 
 TIMEOUT = 20.0
@@ -103,7 +104,7 @@ def test_any_number_of_objects_is_listed(store: ObjectStore, raw: RawBucket, cou
     store.put_many((f"{number}", b"") for number in range(count))
     assert names(store) == [f"{number}" for number in range(count)]
     assert sum(1 for _ in store) == count
-    assert raw.consumers == 0
+    wait_until(lambda: raw.consumers == 0)
 
 
 @pytest.mark.slow
@@ -123,7 +124,7 @@ def test_listing_misses_nothing_while_others_write(listed: ObjectStore) -> None:
     with ThreadPoolExecutor() as pool:
         writing = pool.submit(overwrite)
         try:
-            for _ in range(100):
+            for _ in range(60):
                 found = names(listed)
                 assert len(found) == len(wanted) and set(found) == wanted
         finally:
@@ -136,7 +137,7 @@ def test_iterating_may_stop_early(listed: ObjectStore, raw: RawBucket) -> None:
     listed.put_many((f"{number}", b"") for number in range(50))
     for _ in listed:
         break
-    assert raw.consumers == 0
+    wait_until(lambda: raw.consumers == 0)
 
 
 def test_changing_the_store_while_iterating_is_fine(listed: ObjectStore) -> None:

@@ -288,15 +288,16 @@ class Connection:
             ConnectionLostError: If there is no link within `deadline`, or it breaks.
             RequestTimeoutError: If the server takes nothing for that long.
         """
-        current = self._await_link(deadline)
+        if link is None:
+            link = self._await_link(deadline)
         remaining = deadline.remaining()
         if not self._write_lock.acquire(timeout=-1 if remaining is None else remaining):
             raise RequestTimeoutError("other threads have been sending all the time")
         try:
             with self._lock:
-                if self._link is not current or link not in (None, current):
+                if self._link is not link:
                     raise self._lost_error()
-            self._write(current, buffers, deadline)
+            self._write(link, buffers, deadline)
         finally:
             self._write_lock.release()
             if self.has_unsent:

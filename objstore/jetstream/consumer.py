@@ -17,8 +17,8 @@ from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Message, encode_pub
-from objstore.errors import ConnectionLostError
-from objstore.jetstream.api import NANOSECONDS, JetStream, encode_body
+from objstore.errors import ConnectionLostError, JetStreamError, NoRespondersError
+from objstore.jetstream.api import NANOSECONDS, ErrorCode, JetStream, encode_body
 from objstore.jetstream.messages import StreamMessage, from_consumer
 
 __all__ = ["OrderedConsumer"]
@@ -37,6 +37,11 @@ _EXPIRES = 30.0
 #: Seconds between the server's signs of life, and how long we wait for one.
 _HEARTBEAT = 2.0
 _SILENCE = 2 * _HEARTBEAT
+#: Refusals of a new consumer that pass: for one while a leader is elected.
+_PASSING = frozenset({ErrorCode.CLUSTER_NOT_AVAILABLE, ErrorCode.INSUFFICIENT_RESOURCES})
+#: Seconds between attempts to make another, and at the least for an attempt.
+_RETRY_INTERVAL = 0.1
+_LEAST_PATIENCE = 0.25
 #: Seconds after which the server deletes a consumer that nobody asks.
 _INACTIVE_THRESHOLD = 60.0
 
@@ -86,6 +91,7 @@ class OrderedConsumer:
         self._bytes = _WINDOW // _REQUESTS
         self._batch = max(1, self._bytes // (message_size + _MESSAGE_OVERHEAD))
         self._stopped = False
+        self._lost = True  # whether there is no consumer that could be asked
         self.exhausted = False
         self.stream_seq = 0 if start_seq is None else start_seq - 1
         self._started = start_seq is not None  # whether stream_seq says where to begin
@@ -124,6 +130,7 @@ class OrderedConsumer:
         self._next_number = 0
         self._consumer_seq = 0
         self._silence.extend()
+        self._lost = False
         if self._stopped:
             self.stop()
 
@@ -132,7 +139,11 @@ class OrderedConsumer:
 
     def _replace(self, deadline: Deadline) -> None:
         """Throw the consumer away and make another."""
+        self._lost = True
         self._inbox.close(self._farewell())
+        if deadline.at_most(_LEAST_PATIENCE) < _LEAST_PATIENCE:
+            # Who does not wait would never see the answer, however soon it comes.
+            deadline = Deadline(_LEAST_PATIENCE)
         self._create(deadline)
 
     def ask(self, deadline: Deadline) -> None:
@@ -178,12 +189,19 @@ class OrderedConsumer:
         deadline = Deadline(timeout)
         while not self.exhausted:
             try:
+                if self._lost:
+                    self._replace(deadline)
                 message = self._next(deadline)
             except ConnectionLostError:
                 if self._stopped or self._js.connection.state is State.CLOSED:
                     raise
-                self._replace(deadline)
-                continue
+                self._lost, message = True, None
+            except (NoRespondersError, JetStreamError) as error:
+                if isinstance(error, JetStreamError) and error.err_code not in _PASSING:
+                    raise
+                # The stream has no leader at the moment; the next one will make a consumer.
+                self._js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
+                message = None
             if message is not None:
                 return message
             if deadline.expired:

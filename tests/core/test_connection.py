@@ -785,12 +785,16 @@ def test_inbox_belongs_to_one_link(make_connection: MakeConnection, server: Loca
         subscription = make_connection(server.url).subscribe("a")
         subscription._connection.flush(TIMEOUT)
         inbox = connection.inbox(Deadline(TIMEOUT))
+        proxy.refuse()
         proxy.cut()
         with pytest.raises(ConnectionLostError):
             inbox.next(TIMEOUT)
+        with pytest.raises(ConnectionLostError):  # at once: there is nothing to wait for
+            connection.send(encode_pub("a", b"1"), Deadline(None), link=inbox.link)
+        proxy.accept()
         connection.flush(TIMEOUT)
         with pytest.raises(ConnectionLostError):
-            connection.send(encode_pub("a", b"1"), Deadline(TIMEOUT), link=inbox.link)
+            connection.send(encode_pub("a", b"1"), Deadline(None), link=inbox.link)
         connection.publish("a", b"2")
         message = subscription.next(TIMEOUT)
         assert message is not None and bytes(message.payload) == b"2"

@@ -121,6 +121,17 @@ def test_zero_does_not_wait(clock: Clock) -> None:
     assert deadline.expired
 
 
+def test_step_takes_at_most_what_is_left(clock: Clock) -> None:
+    """A step has a limit of its own, and the whole another."""
+    deadline = Deadline(5)
+    assert deadline.at_most(2) == 2
+    clock.now += 4
+    assert deadline.at_most(2) == 1
+    clock.now += 4
+    assert deadline.at_most(2) == 0
+    assert Deadline(None).at_most(2) == 2
+
+
 def test_rest_is_spent_apart(clock: Clock) -> None:
     """Progress of a part leaves the whole alone."""
     deadline = Deadline(5)

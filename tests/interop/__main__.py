@@ -5,14 +5,15 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from objstore.server import LocalServer
+import objstore
 from tests.interop.matrix import Matrix
 from tests.interop.page import PAGE, render
 from tests.interop.process import start_peers
 
 with (
-    LocalServer() as server,
+    objstore.LocalServer() as server,
     tempfile.TemporaryDirectory() as directory,
     start_peers(server.url, Path(directory)) as peers,
+    objstore.connect(server.url) as client,
 ):
-    PAGE.write_text(render(Matrix(peers, Path(directory))), encoding="utf-8")
+    PAGE.write_text(render(Matrix(client, peers, Path(directory))), encoding="utf-8")

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from objstore.client import Client
 from objstore.server import LocalServer
 from tests.interop.matrix import Matrix
 from tests.interop.process import start_peers
@@ -15,7 +16,7 @@ __all__: list[str] = []
 
 @pytest.fixture(scope="session")
 def interop_server() -> Iterator[LocalServer]:
-    """A server for the peers alone; what they have written goes with it."""
+    """A server for the peers alone, so that nobody else minds what they do."""
     with LocalServer() as server:
         yield server
 
@@ -26,5 +27,6 @@ def matrix(
 ) -> Iterator[Matrix]:
     """Every case, run when a test asks for it."""
     directory = tmp_path_factory.mktemp("peers")
-    with start_peers(interop_server.url, directory) as peers:
-        yield Matrix(peers, directory)
+    url = interop_server.url
+    with start_peers(url, directory) as peers, Client(url) as client:
+        yield Matrix(client, peers, directory)

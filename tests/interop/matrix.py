@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 from collections.abc import Iterator, Mapping
@@ -9,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import objstore
 from tests.helpers import pattern
 from tests.interop.cases import CASES, Case, Step
 from tests.interop.process import PEERS, Peer, PeerError
@@ -99,12 +101,15 @@ class Matrix:
     Runs cases, each once, when somebody asks how it went.
 
     Args:
-        peers: Clients of one server, which is theirs alone.
+        client: Of the server that is the peers' own.
         files: Folder for what is put.
     """
 
-    def __init__(self, peers: Mapping[str, Peer], files: Path) -> None:
+    def __init__(self, client: objstore.Client, peers: Mapping[str, Peer], files: Path) -> None:
         self.peers = peers
+        self._client = client
+        # Stays: a server may fail to make a stream while it deletes its last one.
+        client.create_object_store("keep")
         self._files = files
         self._outcomes: dict[tuple[str, str, str], Outcome] = {}
         self._counter = itertools.count(1)
@@ -122,6 +127,9 @@ class Matrix:
             number = next(self._counter)
             buckets = {name: f"{name}-{number}" for name in ("here", "there")}
             self._outcomes[key] = self._run(cell, buckets)
+            for bucket in buckets.values():
+                with contextlib.suppress(objstore.BucketNotFoundError):
+                    self._client.delete_object_store(bucket)
         return self._outcomes[key]
 
     def _run(self, cell: Cell, buckets: dict[str, str]) -> Outcome:
