@@ -11,7 +11,9 @@ last one that came.
 from __future__ import annotations
 
 import bisect
-from typing import Protocol
+import itertools
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn, Protocol
 
 from objstore import naming
 from objstore.bucket import Bucket
@@ -23,6 +25,7 @@ from objstore.errors import (
     JetStreamError,
     NoRespondersError,
     ObjectChangedError,
+    ObjStoreError,
     RequestTimeoutError,
     TruncatedObjectError,
 )
@@ -43,6 +46,8 @@ _CONSUMER_FROM = 8 << 20
 _CHUNK_OVERHEAD = 1024
 #: Seconds between attempts while the stream has no leader.
 _RETRY_INTERVAL = 0.1
+#: Seconds that a replica which lags gets to catch up.
+_LAG_TIMEOUT = 2.0
 #: Seconds without a chunk after which the leader is asked whether there is one.
 _DOUBT = 2.0
 
@@ -57,20 +62,30 @@ class _Source(Protocol):
     def abandon(self) -> None: ...
 
 
+class _Chunk(NamedTuple):
+    """A chunk without its bytes."""
+
+    stream_seq: int
+    size: int
+    behind: int | None  # number of chunks that follow
+
+
 class ChunkStream:
     """
     The bytes of one version of an object. For one thread.
 
     Args:
         info: The version; not a link, and with at least one byte.
+        partial: Whether less than all is to be read, so that no digest will tell of a gap.
 
     Attributes:
         position: Of the next byte.
     """
 
-    def __init__(self, bucket: Bucket, info: ObjectInfo) -> None:
+    def __init__(self, bucket: Bucket, info: ObjectInfo, *, partial: bool) -> None:
         self._bucket = bucket
         self._info = info
+        self._partial = partial
         self._subject = naming.chunk_subject(bucket.name, info.nuid)
         self._chunk_size = info.chunk_size or DEFAULT_CHUNK_SIZE
         self._direct = bucket.allow_direct
@@ -86,7 +101,7 @@ class ChunkStream:
         self._drop_source()
         self._next_seq = stream_seq
         self._skip = skip
-        self._expected: int | None = None  # index of the next chunk, if it is a guess
+        self._place = 0  # number of the next chunk
         self._pending: int | None = None  # chunks behind the last one taken, if known
         self._rest = memoryview(b"")  # of the last one taken
         self._batch = 0  # bytes asked for at once, the last time
@@ -121,32 +136,42 @@ class ChunkStream:
                 self._index = self._guess_index(deadline)
             self._jump(position)
         self._sought = ahead != 0
+        self._partial = self._partial or self._sought
         self.position = position
 
     def _jump(self, position: int) -> None:
         assert self._index is not None
         self._single = False
-        stream_seq, skip, expected = self._index.find(position)
-        self._start_at(stream_seq, skip)
-        self._expected = expected
+        place, skip = self._index.find(position)
+        self._start_at(self._index.sequences[place], skip)
+        self._place = place
 
     def _guess_index(self, deadline: Deadline) -> _ChunkIndex:
-        """Find out where chunks are by the last one alone, if all are full; else by all."""
-        last = self._sizes(deadline, "last")
+        """Find out where chunks are by the first and the last, if all are full; else by all."""
         chunks, full = self._info.chunks, self._chunk_size
-        if last:
-            (last_seq, last_size), behind = last[-1], self._info.size - (chunks - 1) * full
-            # None is larger than the chunk size: if the last one is what full ones before
-            # it leave over, full they are. Foreign clients write short ones.
-            if last_size == behind and self._info.chunk_size:
-                return _EvenChunks(last_seq, chunks, full)
+        first, last = self._list(deadline, "all", most=1), self._list(deadline, "last", most=1)
+        if first and last and self._info.chunk_size:
+            # Foreign clients write short ones. None is larger than the chunk size, so if the
+            # last one is what full ones before it leave over, full they are.
+            rest = self._info.size - (chunks - 1) * full
+            distance = last[0].stream_seq - first[0].stream_seq
+            if (last[0].size, distance, first[0].behind) == (rest, chunks - 1, chunks - 1):
+                return _EvenChunks(first[0].stream_seq, chunks, full)
         return self._full_index(deadline)
 
     def _full_index(self, deadline: Deadline) -> _ChunkIndex:
-        return _ListedChunks(self._sizes(deadline, "all"))
+        """Find out where chunks are by a list of all of them, without a gap."""
+        patience = Deadline(_LAG_TIMEOUT if self._bucket.replicated else 0)
+        while True:
+            chunks = self._list(deadline, "all")
+            if sum(chunk.size for chunk in chunks) >= self._info.size:
+                return _ListedChunks(chunks)
+            if patience.expired:
+                self._raise_missing(deadline)
+            self._bucket.js.connection.closing.wait(_RETRY_INTERVAL)  # for a replica that lags
 
-    def _sizes(self, deadline: Deadline, policy: str) -> list[tuple[int, int]]:
-        """Return sequence and size of the last chunk, or of all, without their payloads."""
+    def _list(self, deadline: Deadline, policy: str, most: int | None = None) -> list[_Chunk]:
+        """Return the last chunk, or all of them, or so many, without their bytes."""
         consumer = OrderedConsumer(
             self._bucket.js,
             self._bucket.stream,
@@ -154,26 +179,24 @@ class ChunkStream:
             deadline,
             deliver_policy=policy,
             headers_only=True,
-            message_size=0,
+            message_size=0 if most is None else _CONSUMER_FROM,  # the fewer come ahead
             until_empty=True,
         )
-        sizes = []
+        chunks: list[_Chunk] = []
         try:
-            while not consumer.exhausted:
+            while not consumer.exhausted and len(chunks) != most:
                 message = consumer.next(deadline.remaining())
                 if message is not None:
                     deadline.extend()
-                    size = message.headers.get("Nats-Msg-Size", ["0"])[0]
-                    sizes.append((message.stream_seq, int(size)))
-                    if message.pending == 0 and policy == "last":
-                        break
+                    size = int(message.headers.get("Nats-Msg-Size", ["0"])[0])
+                    chunks.append(_Chunk(message.stream_seq, size, message.pending))
                 elif not consumer.exhausted:
                     raise RequestTimeoutError(
                         f"{self._bucket.stream} has not sent anything for {deadline.timeout} s"
                     )
         finally:
             consumer.close()
-        return sizes
+        return chunks
 
     # Bytes
 
@@ -217,6 +240,8 @@ class ChunkStream:
             if message is None:
                 message = self._ask_leader(deadline)
             if not self._is_expected(message):
+                if isinstance(self._index, _ListedChunks):
+                    self._raise_missing(deadline)
                 self._index = self._full_index(deadline)
                 self._jump(self.position)
                 continue
@@ -232,11 +257,13 @@ class ChunkStream:
                 return chunk[skipped:]
 
     def _is_expected(self, message: StreamMessage) -> bool:
-        """Whether the chunk at a guessed sequence is the one that was meant."""
-        expected, self._expected = self._expected, None
-        if expected is None:
-            return True
-        return message.pending == self._info.chunks - 1 - expected
+        """Whether this is the next chunk, and not one behind a gap."""
+        place, self._place = self._place, self._place + 1
+        if self._index is not None:
+            sequences = self._index.sequences
+            return place < len(sequences) and message.stream_seq == sequences[place]
+        behind = self._info.chunks - 1 - place
+        return not self._partial or message.pending in (None, behind)
 
     def _take(self, wanted: int, deadline: Deadline) -> StreamMessage | None:
         """Return the next chunk; None if where they come from there is none."""
@@ -291,14 +318,16 @@ class ChunkStream:
         self, error: NoRespondersError | JetStreamError, deadline: Deadline
     ) -> None:
         """Let a stream elect its leader, if that is what it lacks; raise what it is otherwise."""
-        if isinstance(error, JetStreamError):
-            if error.err_code != ErrorCode.CLUSTER_NOT_AVAILABLE or deadline.expired:
-                raise error
-        else:
+        why: ObjStoreError = error
+        if isinstance(error, NoRespondersError):
             why = self._bucket.explain(error)
-            if isinstance(why, BucketNotFoundError) or deadline.expired:
-                raise why from error
-        self._bucket.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
+        elif error.err_code != ErrorCode.CLUSTER_NOT_AVAILABLE:
+            raise error
+        if not isinstance(why, BucketNotFoundError):
+            self._bucket.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
+            if not deadline.expired:
+                return
+        raise why from error
 
     def _open_source(self, wanted: int, deadline: Deadline) -> _Source:
         """Ask for what comes next, in the way that suits its size."""
@@ -350,6 +379,10 @@ class ChunkStream:
             self._next_seq = message.stream_seq + 1
             self._pending = None
             return message
+        self._raise_missing(deadline)
+
+    def _raise_missing(self, deadline: Deadline) -> NoReturn:
+        """Say why there is no next chunk."""
         self._drop_source()
         info = self._bucket.meta(self._info.name, deadline)
         if info is None or info.deleted:
@@ -366,42 +399,37 @@ class ChunkStream:
 
 
 class _ChunkIndex(Protocol):
-    """Knows where chunks are."""
+    """
+    Knows where chunks are.
 
-    def find(self, position: int) -> tuple[int, int, int | None]:
-        """Return a sequence, the bytes to skip in that chunk, and its index if guessed."""
+    Attributes:
+        sequences: Of all chunks, in order.
+    """
+
+    sequences: Sequence[int]
+
+    def find(self, position: int) -> tuple[int, int]:
+        """Return the number of the chunk that holds a position, and the bytes before it."""
 
 
 class _EvenChunks:
-    """Full chunks, in all likelihood one after the other in the stream."""
+    """Full chunks, one right after the other in the stream."""
 
-    def __init__(self, last_seq: int, chunks: int, chunk_size: int) -> None:
-        self._last_seq = last_seq
-        self._chunks = chunks
+    def __init__(self, first_seq: int, chunks: int, chunk_size: int) -> None:
+        self.sequences: Sequence[int] = range(first_seq, first_seq + chunks)
         self._chunk_size = chunk_size
 
-    def find(self, position: int) -> tuple[int, int, int | None]:
-        index, skip = divmod(position, self._chunk_size)
-        stream_seq = self._last_seq - (self._chunks - 1 - index)
-        return max(stream_seq, 1), skip, index
+    def find(self, position: int) -> tuple[int, int]:
+        return divmod(position, self._chunk_size)
 
 
 class _ListedChunks:
     """Chunks of any size, anywhere in the stream."""
 
-    def __init__(self, sizes: list[tuple[int, int]]) -> None:
-        self._sequences = [stream_seq for stream_seq, _ in sizes]
-        self._ends: list[int] = []
-        self._end = 0
-        for _, size in sizes:
-            self._end += size
-            self._ends.append(self._end)
-        self._next_seq = self._sequences[-1] + 1 if self._sequences else 1
+    def __init__(self, chunks: list[_Chunk]) -> None:
+        self.sequences: Sequence[int] = [chunk.stream_seq for chunk in chunks]
+        self._ends = list(itertools.accumulate(chunk.size for chunk in chunks))
 
-    def find(self, position: int) -> tuple[int, int, int | None]:
+    def find(self, position: int) -> tuple[int, int]:
         place = bisect.bisect_right(self._ends, position)
-        if place == len(self._ends):
-            # Behind all there is, or all that a replica which lags knows of.
-            return self._next_seq, position - self._end, None
-        start = self._ends[place - 1] if place else 0
-        return self._sequences[place], position - start, None
+        return place, position - (self._ends[place - 1] if place else 0)

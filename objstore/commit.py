@@ -36,6 +36,7 @@ from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
 
 __all__ = [
+    "ACK_TIMEOUT",
     "Commit",
     "Committed",
     "Previous",
@@ -47,7 +48,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
-_ACK_TIMEOUT = 3.0
+ACK_TIMEOUT = 3.0
 #: Seconds between attempts: at first, and at the most.
 _FIRST_WAIT = 0.05
 _MAX_WAIT = 1.0
@@ -207,7 +208,7 @@ class Commit:
     def _publish(self, deadline: Deadline) -> Committed:
         """Publish once."""
         subject, payload, headers = self.prepare()
-        patience = Deadline(deadline.at_most(_ACK_TIMEOUT))
+        patience = Deadline(deadline.at_most(ACK_TIMEOUT))
         try:
             request = Request(self._bucket.js.connection, subject, payload, patience, headers)
         except ObjStoreError:

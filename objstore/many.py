@@ -17,6 +17,7 @@ from typing import NamedTuple, TypeVar
 from objstore import naming
 from objstore.bucket import Bucket
 from objstore.commit import (
+    ACK_TIMEOUT,
     Commit,
     Committed,
     Previous,
@@ -209,7 +210,8 @@ def _commit_all(
 ) -> None:
     """Publish all metas; fill in `committed` as they are stored."""
     doubtful = set(range(len(commits)))
-    with _Exchange(bucket, deadline) as exchange:
+    patience = Deadline(deadline.at_most(ACK_TIMEOUT))
+    with _Exchange(bucket, patience) as exchange:
         for number, commit in enumerate(commits):
             exchange.add(number, *commit.prepare())
         with contextlib.suppress(RequestTimeoutError, ConnectionLostError):

@@ -89,7 +89,8 @@ class ObjectReader(io.RawIOBase):
         self._hash = new_hash()
         self._hashed = 0  # bytes fed to the hash: the object's first ones
         self._digest = self._check_digest() if verify else None
-        self._chunks = ChunkStream(bucket, info) if info.size else None
+        partial = self.size < info.size
+        self._chunks = ChunkStream(bucket, info, partial=partial) if info.size else None
         if not info.size and self._digest is not None:
             self._verify(Deadline(self._timeout))
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,10 +152,8 @@ def test_lost_chunk_is_never_read_over(
         raw.remove(raw.chunk_messages(nuid)[lost]["seq"])
         for place in range(50):
             with store.get("a", offset=place, length=3) as reader:
-                try:
+                with contextlib.suppress(TruncatedObjectError):
                     assert reader.read() == data[place : place + 3]
-                except TruncatedObjectError:
-                    pass
         start = sum(sizes[:lost])
         with store.get("a", offset=start, length=sizes[lost]) as reader:
             with pytest.raises(TruncatedObjectError):
@@ -226,7 +224,7 @@ def wait_for_silence(traffic: Traffic) -> None:
 # Lost connections
 
 
-@contextmanager
+@contextlib.contextmanager
 def behind_proxy(server: LocalServer, bucket: str) -> Iterator[tuple[Proxy, ObjectStore]]:
     """The bucket, through a proxy."""
     with Proxy(server.port) as proxy, Client(proxy.url) as client:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import itertools
 import os
 import stat
 import sys
 import threading
 from collections.abc import Callable, Iterable
-from typing import BinaryIO
 
 from objstore._version import __version__
 from objstore.cli.output import (
@@ -246,10 +246,11 @@ def _send(
         )
 
 
-def _open_source(file: str) -> contextlib.AbstractContextManager[BinaryIO]:
+def _open_source(file: str) -> io.FileIO:
+    # Without Python's buffer: filling that from a pipe, it would not notice an interrupt.
     if file == "-":
-        return contextlib.nullcontext(sys.stdin.buffer)
-    return open(file, "rb")
+        return open(sys.stdin.fileno(), "rb", buffering=0, closefd=False)
+    return open(file, "rb", buffering=0)
 
 
 def _report(info: ObjectInfo, args: argparse.Namespace, *, to_stdout: bool) -> None:

@@ -155,7 +155,9 @@ class OrderedConsumer:
         """
         asked: list[list[int]] = []
         buffers = []
-        while len(self._requests) + len(asked) < _REQUESTS:
+        # "No messages" to one is no end while another is being served.
+        most = 1 if self._until_empty else _REQUESTS
+        while len(self._requests) + len(asked) < most:
             body: dict[str, Any] = {"batch": self._batch, "max_bytes": self._bytes}
             if self._until_empty:
                 body["no_wait"] = True
@@ -236,15 +238,16 @@ class OrderedConsumer:
         block = answer.headers
         if block.status == 100:
             return
-        if block.status == 404 and self._until_empty:
-            self.exhausted = True
-        elif block.status in (404, 408) or block.description.lower() in _SERVED:
+        if block.status in (404, 408) or block.description.lower() in _SERVED:
             number = self._inbox.number(answer)
             ended = next((r for r in self._requests if r[0] == number), None)
-            if ended is not None:
-                self._requests.remove(ended)
-                if block.status == 409 and ended[1] == self._batch:
-                    self._bytes *= 2  # not even one message fits
+            if ended is None:
+                return  # its last message was its end
+            self._requests.remove(ended)
+            if block.status == 404 and self._until_empty:
+                self.exhausted = True
+            elif block.status == 409 and ended[1] == self._batch:
+                self._bytes *= 2  # not even one message fits
         else:
             # 409 Consumer Deleted, Leadership Change, Server Shutdown; 503 when it is gone.
             self._replace(deadline)

@@ -140,7 +140,8 @@ def test_put_that_is_interrupted(
     assert process.stdin is not None
     process.stdin.write(pattern(DATA_SIZE))
     process.stdin.flush()
-    wait_until(lambda: raw.chunks)
+    # When all blocks of 1 MiB but the last are there, it waits for more.
+    wait_until(lambda: sum(raw.chunks.values()) == DATA_SIZE // (1 << 20) * 8)
     process.send_signal(number)
     # communicate() would close the pipe first, and so complete the object.
     assert process.wait(TIMEOUT) == 130

@@ -15,6 +15,7 @@ import pytest
 from objstore.client import Client
 from objstore.errors import (
     BadObjectMetaError,
+    ConnectionLostError,
     LinkLoopError,
     ObjectChangedError,
     ObjectNotFoundError,
@@ -140,11 +141,13 @@ def test_trailing_empty_chunk_of_nats_net(
 def test_names_that_others_encode_otherwise(
     store: ObjectStore, raw: RawBucket, name: str, token: str
 ) -> None:
-    """They are listed, for the name is in the meta; but not found, for the subject is another."""
+    """They are listed, and got as they are listed; not by the name, which has another subject."""
     raw.put_object("plain", [b"theirs"])
     meta = {**raw.meta("plain"), "name": name}
     raw.put_meta(name, meta, subject=f"$O.{store.bucket}.M.{token}")
-    assert [info.name for info in store.list()] == ["plain", name]
+    plain, theirs = store.list()
+    assert (plain.name, theirs.name) == ("plain", name)
+    assert store.get_bytes(theirs) == b"theirs"
     with pytest.raises(ObjectNotFoundError):
         store.get(name)
     store.put(name, b"ours")
@@ -272,6 +275,7 @@ def test_many_threads_on_one_store(store: ObjectStore, raw: RawBucket) -> None:
     wait_until(lambda: raw.consumers == 0)
 
 
+@pytest.mark.slow
 def test_several_slow_readers_on_one_connection(store: ObjectStore) -> None:
     """Readers that take turns, small pieces each, do not hold each other up."""
     datas = [random_bytes(12 * MIB, number) for number in range(3)]
@@ -484,7 +488,9 @@ def test_fast_paths_of_get(
     wait_until(lambda: raw.consumers == 0)
 
 
-def test_fast_path_of_a_range(store: ObjectStore, tapped: tuple[ObjectStore, Proxy]) -> None:
+def test_fast_path_of_a_range(
+    client: Client, store: ObjectStore, tapped: tuple[ObjectStore, Proxy]
+) -> None:
     """A range near the beginning of a large object is fetched alone, and without a consumer."""
     through, proxy = tapped
     data = random_bytes(20 * MIB)
@@ -492,7 +498,9 @@ def test_fast_path_of_a_range(store: ObjectStore, tapped: tuple[ObjectStore, Pro
     tap = Tap(proxy)
     with through.get("A", offset=100, length=10) as reader:
         assert reader.read() == data[100:110]
-    assert tap.asked == {"leader", "direct"}
+    # nats-server 2.11 counts one chunk too many behind each, so that it may be looked at twice.
+    miscounted = {"consumer"} if server_version(client) == (2, 11) else set()
+    assert tap.asked - miscounted == {"leader", "direct"}
 
 
 def test_fast_path_of_list(
@@ -570,6 +578,7 @@ def test_ack_subjects_of_the_second_version(client: Client, make_server: MakeSer
 # Replicas
 
 
+@pytest.mark.slow
 def test_replicas_that_lag_hide_nothing(replicated_store: ObjectStore) -> None:
     """Listings and watches show what was put just before, whichever replica serves them."""
     store = replicated_store
@@ -589,10 +598,9 @@ def test_replicas_that_lag_hide_nothing(replicated_store: ObjectStore) -> None:
 # The client
 
 
-def test_threads_can_close_the_client_while_others_wait(server: LocalServer) -> None:
-    """A watch that waits ends when the client is closed."""
+def test_watch_ends_when_the_client_is_closed(server: LocalServer, store: ObjectStore) -> None:
+    """A thread that waits for changes learns that another one has closed the client."""
     client = Client(server.url)
-    store = client.create_object_store("closing")
     failures: list[BaseException] = []
 
     def wait() -> None:
@@ -601,11 +609,11 @@ def test_threads_can_close_the_client_while_others_wait(server: LocalServer) -> 
         except ObjStoreError as error:
             failures.append(error)
 
-    with store.watch(updates_only=True) as watcher:
+    with client.object_store(store.bucket).watch(updates_only=True) as watcher:
         thread = threading.Thread(target=wait)
         thread.start()
-        client.delete_object_store("closing")
         client.close()
         thread.join(10)
         assert not thread.is_alive()
-    assert len(failures) == 1
+    (failure,) = failures
+    assert isinstance(failure, ConnectionLostError)

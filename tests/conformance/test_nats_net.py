@@ -192,6 +192,7 @@ def test_metadata_field_types(store: ObjectStore, raw: RawBucket) -> None:
         assert store.list() == [info], "an entry that cannot be read is left out"
 
 
+@pytest.mark.slow
 def test_get_does_not_leak_handlers(make_server: MakeServer) -> None:
     """However an object is read, the server has no subscription or consumer left of it."""
     server = make_server('http: "127.0.0.1:-1"')
@@ -244,6 +245,7 @@ def test_headers_serialization(store: ObjectStore, raw: RawBucket) -> None:
 # SlowConsumerTest
 
 
+@pytest.mark.slow
 def test_slow_get_does_not_block_the_connection(client: Client, store: ObjectStore) -> None:
     """While one object is read slowly, others are put and got on the same connection."""
     slow, fast = random_bytes(32 * MIB), random_bytes(4 * MIB, 1)

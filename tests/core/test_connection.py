@@ -640,6 +640,33 @@ def test_write_that_the_server_does_not_take_drops_the_connection(
         let_go.set()
 
 
+def test_failed_write_takes_the_link_out_of_use_at_once(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next call does not try it again, however late the reader thread notices."""
+    go = threading.Event()
+    real_lose = Connection.lose
+
+    def lose(*args: Any) -> bool:
+        assert go.wait(TIMEOUT)
+        return real_lose(*args)
+
+    def stubborn(conn: FakeConnection) -> None:
+        conn.handshake()
+        assert go.wait(TIMEOUT)
+
+    monkeypatch.setattr(Connection, "lose", lose)
+    with FakeServer([stubborn, serve], info=GENEROUS) as server:
+        connection = make_connection(server.url)
+        with pytest.raises(RequestTimeoutError):
+            connection.publish("a", bytes(MUCH), timeout=SHORT)
+        assert connection.state is State.RECONNECTING
+        with pytest.raises(ConnectionLostError, match="no connection"):
+            ask(connection, timeout=SHORT)
+        go.set()
+        assert ask(connection) == b"hello"
+
+
 def test_interrupted_write_drops_the_connection(
     make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -969,7 +996,9 @@ def test_close_ends_reconnecting(
                 call()
 
 
-def test_close_from_the_reader_thread(make_connection: MakeConnection) -> None:
+def test_close_from_the_reader_thread(
+    make_connection: MakeConnection, caplog: pytest.LogCaptureFixture
+) -> None:
     """It does not wait for itself."""
 
     def script(conn: FakeConnection) -> None:
@@ -987,6 +1016,8 @@ def test_close_from_the_reader_thread(make_connection: MakeConnection) -> None:
         with pytest.raises(ConnectionLostError, match="closed"):
             list(iter(lambda: subscription.next(TIMEOUT), None))
         assert connection.state is State.CLOSED
+        connection.close()  # waits for the thread
+        assert "failed" not in caplog.text
 
 
 def test_close_from_many_threads(
