@@ -144,7 +144,11 @@ class ObjectStoreConfig:
         return changed
 
     def differences(self, stream: Mapping[str, Any]) -> list[str]:
-        """Return the names of our fields in which an existing stream is otherwise."""
+        """
+        Return the fields in which an existing stream is otherwise.
+
+        They have our names, and the stream's where it is no choice of ours.
+        """
         wanted, found = self.to_stream(), dict(stream)
         wanted["subjects"], found["subjects"] = (
             sorted(config.get("subjects") or []) for config in (wanted, found)
@@ -159,7 +163,8 @@ class ObjectStoreConfig:
             found[key] = found.get(key) or default
         # A stream without direct gets serves objects all the same.
         wanted.pop("allow_direct")
-        return [key for key in wanted if wanted[key] != found.get(key)]
+        names = {stream_field: field for field, stream_field in _STREAM_FIELDS.items()}
+        return [names.get(key, key) for key in wanted if wanted[key] != found.get(key)]
 
 
 #: Where the fields of a bucket's configuration stand in its stream's.

@@ -79,6 +79,8 @@ def write_file(reader: ObjectReader, path: str) -> None:
     Raises:
         OSError: If that fails; the file at `path` is as it was.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"{path!r} is no regular file, and would be replaced by one")
     mode = _mode(path)
     directory, base = os.path.split(path)
     temporary = os.path.join(directory, f".{base[:100]}.{next_nuid()}.part")

@@ -174,7 +174,7 @@ def _make_config(
 
 def _warn_of_missing(wanted: ObjectStoreConfig, echoed: dict[str, Any]) -> None:
     """Say what an old server dropped without a word."""
-    missing = [key for key in wanted.differences(echoed) if not echoed.get(key)]
+    missing = wanted.differences(echoed)
     if missing:
         logger.warning(
             "bucket %s: this server is too old for %s", wanted.bucket, ", ".join(missing)

@@ -117,7 +117,7 @@ class LocalServer:
         scratch = Path(tempfile.mkdtemp(prefix="objstore-")) if directory is None else None
         self.directory = scratch or Path(directory or "").absolute()
         self.log_path = self.directory / "nats-server.log"
-        processes = _Processes(scratch)
+        self._processes = processes = _Processes(scratch)
         self._finalizer = weakref.finalize(self, processes.stop)
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
@@ -147,6 +147,18 @@ class LocalServer:
         process forked from the owner this does nothing.
         """
         self._finalizer()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """
+        Wait until the server has stopped, of itself or by another thread's `stop`.
+
+        Args:
+            timeout: Seconds to wait; None waits for ever.
+
+        Returns:
+            Whether it has stopped.
+        """
+        return self._processes.wait(timeout)
 
     def __enter__(self) -> LocalServer:
         return self
@@ -280,6 +292,15 @@ class _Processes:
                     f"nats-server was not ready within {deadline.timeout} s; {_quote(log_path)}"
                 )
             time.sleep(_POLL_INTERVAL)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait for the server's end; return whether it has come."""
+        if self._server is not None:
+            try:
+                self._server.wait(timeout)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
 
     def stop(self) -> None:
         """End both processes, leave no zombie, and remove the temporary directory."""

@@ -32,6 +32,7 @@ from objstore.core.protocol import Buffer
 from objstore.digest import format_digest, new_hash
 from objstore.errors import (
     BucketNotFoundError,
+    BucketSealedError,
     ConnectionLostError,
     ObjStoreError,
     PreconditionFailedError,
@@ -220,7 +221,9 @@ class ObjectWriter(io.RawIOBase):
     def write_from(self, source: Any) -> None:
         """Send what a binary file gives until its end; the file stays open."""
         try:
-            readinto = getattr(source, "readinto", None)
+            # A buffered file's `readinto` waits, deaf to interrupts, until all of the block
+            # is there; `readinto1` takes what comes.
+            readinto = getattr(source, "readinto1", None) or getattr(source, "readinto", None)
             while True:
                 room = self._room()
                 if readinto is not None:
@@ -359,8 +362,8 @@ class ObjectWriter(io.RawIOBase):
             self._publisher.settle()
             try:
                 self._bucket.purge_chunks(self._nuid, Deadline(_PURGE_TIMEOUT))
-            except BucketNotFoundError:
-                pass  # gone with the bucket
+            except (BucketNotFoundError, BucketSealedError):
+                pass  # gone with the bucket, or never taken
             except ObjStoreError as error:
                 # The error that led here matters more.
                 logger.warning("chunks %s of %r stay behind: %s", self._nuid, self.name, error)

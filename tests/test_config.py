@@ -147,26 +147,26 @@ def test_bucket_of_another_client_is_the_same_if_it_differs_in_nothing_that_matt
 
 
 @pytest.mark.parametrize(
-    ("field", "value"),
+    ("field", "value", "name"),
     [
-        ("description", "other"),
-        ("max_age", 5),
-        ("max_bytes", 5),
-        ("storage", "memory"),
-        ("num_replicas", 3),
-        ("placement", {"cluster": "c"}),
-        ("compression", "s2"),
-        ("metadata", {"k": "v"}),
-        ("subjects", ["$O.b.C.>"]),
-        ("discard", "old"),
-        ("allow_rollup_hdrs", False),
-        ("allow_atomic", True),
-        ("allow_msg_ttl", True),
-        ("retention", "workqueue"),
+        ("description", "other", "description"),
+        ("max_age", 5, "ttl"),
+        ("max_bytes", 5, "max_bytes"),
+        ("storage", "memory", "storage"),
+        ("num_replicas", 3, "replicas"),
+        ("placement", {"cluster": "c"}, "placement"),
+        ("compression", "s2", "compression"),
+        ("metadata", {"k": "v"}, "metadata"),
+        ("subjects", ["$O.b.C.>"], "subjects"),
+        ("discard", "old", "discard"),
+        ("allow_rollup_hdrs", False, "allow_rollup_hdrs"),
+        ("allow_atomic", True, "atomic"),
+        ("allow_msg_ttl", True, "object_ttl"),
+        ("retention", "workqueue", "retention"),
     ],
 )
-def test_bucket_is_another_if_it_differs(field: str, value: Any) -> None:
-    assert ObjectStoreConfig("b").differences(echo(**{field: value})) == [field]
+def test_bucket_is_another_if_it_differs(field: str, value: Any, name: str) -> None:
+    assert ObjectStoreConfig("b").differences(echo(**{field: value})) == [name]
 
 
 def test_given_fields_change_and_the_others_stay() -> None:

@@ -13,7 +13,6 @@ import itertools
 import os
 import stat
 import sys
-import threading
 from collections.abc import Callable, Iterable
 
 from objstore._version import __version__
@@ -35,7 +34,7 @@ from objstore.cli.output import (
 )
 from objstore.cli.progress import Progress
 from objstore.client import Client
-from objstore.errors import BucketNotFoundError, PreconditionFailedError
+from objstore.errors import BucketNotFoundError, ObjStoreError, PreconditionFailedError
 from objstore.files import write_file
 from objstore.models import ObjectInfo, ObjectMeta
 from objstore.reader import ObjectReader
@@ -370,7 +369,8 @@ def _serve(args: argparse.Namespace) -> None:
             emit(f"export NATS_URL={server.url}", flush=True)
         if directory is None:
             _tell("the data is gone when the server stops; --dir DIR keeps it", args)
-        threading.Event().wait()
+        server.wait()
+        raise ObjStoreError(f"the server has stopped; its log is {server.log_path}")
 
 
 def _version(args: argparse.Namespace) -> None:

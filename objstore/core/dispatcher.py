@@ -82,7 +82,8 @@ class Dispatcher:
         link: Link | None = first
         while link is not None:
             failure = self._read(link)
-            logger.info("%s", failure)
+            if not self._connection.closing.is_set():
+                logger.info("%s", failure)
             link = self._reconnect() if self._connection.lose(link, failure) else None
         self._connection.give_up(failure)  # unless that is done
 

@@ -225,9 +225,10 @@ def test_store_mgt_update_meta(store: ObjectStore) -> None:
     store.put("taken", b"data")
     with pytest.raises(ObjectAlreadyExistsError):
         store.update_meta("renamed", new_name="taken")
-    for wrong in ({}, {"meta": ObjectMeta("a"), "description": "b"}):
-        with pytest.raises(ValueError):
-            store.update_meta("renamed", **wrong)
+    with pytest.raises(ValueError):
+        store.update_meta("renamed")
+    with pytest.raises(ValueError):
+        store.update_meta("renamed", ObjectMeta("a"), description="b")
 
 
 def test_store_mgt_delete_of_deleted(store: ObjectStore, raw: RawBucket) -> None:

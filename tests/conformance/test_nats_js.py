@@ -54,7 +54,8 @@ def test_list_stores(make_server: MakeServer) -> None:
     with Client(make_server().url) as client:
         stream = RawBucket(client._connection, "none")
         stream.call("STREAM.CREATE.A", {"name": "A", "subjects": ["a"]})
-        assert list(client.object_store_names()) == list(client.object_stores()) == []
+        assert list(client.object_store_names()) == []
+        assert list(client.object_stores()) == []
         client.create_object_store("store1")
         assert [status.bucket for status in client.object_stores()] == ["store1"]
         client.create_object_store("store2")
@@ -192,8 +193,9 @@ def test_rejects_in_older_servers(caplog: pytest.LogCaptureFixture) -> None:
                 conn.reply(command, {"config": config, "state": {}})
 
     with FakeServer(script, info={"version": "2.6.2"}) as server, Client(server.url) as client:
-        config = {"compression": True, "metadata": {"k": "v"}, "atomic": True, "object_ttl": True}
-        client.create_object_store("hello", **config)
+        client.create_object_store(
+            "hello", compression=True, metadata={"k": "v"}, atomic=True, object_ttl=True
+        )
         (record,) = caplog.records
         message = record.getMessage()
         assert "too old" in message

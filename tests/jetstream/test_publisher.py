@@ -175,6 +175,7 @@ def test_window_grows_while_acks_are_prompt_but_not_for_ever() -> None:
             wait_until(lambda: stream.size - before > 8 * MIB, SHORT)
         stream.release()
         sending.result(TIMEOUT)
+        publisher.finish(Deadline(TIMEOUT))
 
 
 def test_window_shrinks_when_acks_are_late(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -198,6 +199,7 @@ def test_window_shrinks_when_acks_are_late(monkeypatch: pytest.MonkeyPatch) -> N
             wait_until(lambda: stream.size - before > MIB, SHORT)
         stream.release()
         sending.result(TIMEOUT)
+        publisher.finish(Deadline(TIMEOUT))
 
 
 def test_block_that_is_larger_than_the_window_goes_alone() -> None:
@@ -219,6 +221,7 @@ def test_small_messages_count_for_more_than_their_bytes() -> None:
             wait_until(lambda: len(stream.received) > 9000, SHORT)
         stream.release()
         sending.result(TIMEOUT)
+        publisher.finish(Deadline(TIMEOUT))
 
 
 def test_memory_is_released_when_it_is_acked() -> None:
@@ -361,18 +364,18 @@ def test_doubt_is_raised_when_no_ack_comes(monkeypatch: pytest.MonkeyPatch) -> N
     """Before the timeout: a stream that is gone will send none."""
     monkeypatch.setattr(publisher_module, "_DOUBT", 0.05)
 
-    class Gone(ObjStoreError):
+    class GoneError(ObjStoreError):
         pass
 
     def doubt(timeout: float) -> None:
         asked.append(timeout)
         if len(asked) == 2:
-            raise Gone
+            raise GoneError
 
     asked: list[float] = []
     with publishing(Stream(hold=True), doubt=doubt) as publisher:
         publish(publisher, b"x")
-        with pytest.raises(Gone):
+        with pytest.raises(GoneError):
             publisher.finish(Deadline(TIMEOUT))
         publisher.settle()  # waits for nothing that will not come
     assert len(asked) == 2
