@@ -522,7 +522,8 @@ def test_silent_consumer_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
         assert bucket.count["create"] == 2
 
 
-def test_timeout_counts_from_the_last_progress(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.slow
+def test_timeout_counts_from_the_last_progress() -> None:
     """A slow server is no silent one: many short waits make no timeout."""
     pause = threading.Event()
 
@@ -530,15 +531,15 @@ def test_timeout_counts_from_the_last_progress(monkeypatch: pytest.MonkeyPatch) 
         body = command.json
         found = bucket.find(body["next_by_subj"], body["seq"])
         for left, message in enumerate(found, 1 - len(found)):
-            pause.wait(0.05)
+            pause.wait(0.04)
             bucket.send_direct(conn, command, message, pending=-left)
         conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
 
     bucket = FakeBucket(direct=slow)
     with FakeServer(bucket) as server:
-        fill(bucket, server, [b"1"] * 8)
-        with bucket.open(server) as store, store.get("a", timeout=0.2) as reader:
-            assert reader.read() == b"1" * 8
+        fill(bucket, server, [b"1"] * 20)
+        with bucket.open(server) as store, store.get("a", timeout=0.6) as reader:
+            assert reader.read() == b"1" * 20
 
 
 def test_connection_state_is_what_ends_a_read() -> None:

@@ -366,14 +366,10 @@ def test_lost_connection_in_the_beginning_loses_nothing(
 ) -> None:
     """Cut while what is there is on its way: it comes once, and then the None."""
     store.put_many((f"{number}", b"") for number in range(100))
-    meta = b"$O." + store.bucket.encode() + b".M."
+    meta = b"MSG $O." + store.bucket.encode() + b".M."
     with behind_proxy(server, store.bucket) as (proxy, far):
-        # What is there is held back until the trigger is set.
-        held = proxy.on(b"CONSUMER.MSG.NEXT", proxy.hold_s2c, before=True)
+        fired = proxy.on(meta, proxy.cut, direction="s2c", nth=place, before=True)
         with far.watch() as watcher:
-            assert held.wait(TIMEOUT)
-            fired = proxy.on(meta, proxy.cut, direction="s2c", nth=place, before=True)
-            proxy.release_s2c()
             assert take(watcher, 101) == [*(f"{number}" for number in range(100)), None]
         assert fired.is_set()
 

@@ -552,17 +552,18 @@ def test_missing_ack_is_a_timeout() -> None:
         assert "meta" not in bucket.log and bucket.messages == []
 
 
+@pytest.mark.slow
 def test_slow_acks_are_no_timeout() -> None:
     """Each ack is progress."""
     pause = threading.Event()
 
     def slow(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
-        pause.wait(0.05)
+        pause.wait(0.04)
         go_on()
 
     bucket = FakeBucket(chunk=slow)
     with FakeServer(bucket) as server, bucket.open(server) as store:
-        assert store.put("a", b"1" * 8, chunk_size=1, timeout=0.2).chunks == 8
+        assert store.put("a", b"1" * 20, chunk_size=1, timeout=0.6).chunks == 20
 
 
 def test_bucket_that_is_gone_is_named(client: Client, store: ObjectStore) -> None:

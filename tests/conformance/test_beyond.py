@@ -549,7 +549,7 @@ def test_options_of_newer_servers(
     known = server_version(client) >= version
     config = store.status().stream_info["config"]
     assert (config.get(field, False) not in (False, "none")) is known
-    assert [field in record.getMessage() for record in caplog.records] == ([] if known else [True])
+    assert [option in record.getMessage() for record in caplog.records] == ([] if known else [True])
     store.put("A", b"data")
     store.update_meta("A", new_name="B")
     assert store.get_bytes("B") == b"data"

@@ -199,8 +199,8 @@ def test_rejects_in_older_servers(caplog: pytest.LogCaptureFixture) -> None:
         (record,) = caplog.records
         message = record.getMessage()
         assert "too old" in message
-        for field in ("compression", "metadata", "allow_atomic", "allow_msg_ttl"):
-            assert field in message
+        for option in ("compression", "metadata", "atomic", "object_ttl"):
+            assert option in message
         caplog.clear()
         client.create_object_store("hello")
         assert not caplog.records

@@ -346,18 +346,19 @@ def test_missing_ack_is_a_timeout() -> None:
         assert publisher.acked == 1
 
 
+@pytest.mark.slow
 def test_every_ack_is_progress() -> None:
     """A timeout is for silence, however long the whole takes."""
     pause = threading.Event()
 
     def slow(conn: FakeConnection, command: Command, number: int) -> None:
-        pause.wait(0.05)
+        pause.wait(0.04)
         stream.ack(conn, command, number)
 
     stream = Stream(slow)
     with publishing(stream) as publisher:
-        publish(publisher, *[b"x"] * 8)
-        publisher.finish(Deadline(0.2))
+        publish(publisher, *[b"x"] * 20)
+        publisher.finish(Deadline(0.6))
 
 
 def test_doubt_is_raised_when_no_ack_comes(monkeypatch: pytest.MonkeyPatch) -> None:
