@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from objstore._pynats2 import NATSClient, NATSMessage, NATSSubscription
 from objstore.callbacks import CallbackPool
+from objstore.checks import check_integer
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.options import ConnectKeywords, make_options
-from objstore.core.protocol import encode_unsub
-from objstore.errors import ObjStoreError
+from objstore.core.protocol import check_subject, encode_unsub
+from objstore.errors import InvalidNameError, ObjStoreError
 from objstore.jetstream.api import JetStream
 from objstore.manager import ObjectStoreManager
 
@@ -30,8 +31,9 @@ __all__ = ["Client", "connect"]
 
 #: Seconds that `close` waits for the server to take what was published.
 _FLUSH_TIMEOUT = 2.0
-#: Threads for callbacks, as in pynats2.
+#: Threads for callbacks: as in pynats2, and at the most.
 _DEFAULT_WORKERS = 3
+_MAX_WORKERS = 1000
 
 
 class Client(ObjectStoreManager, NATSClient):
@@ -71,6 +73,10 @@ class Client(ObjectStoreManager, NATSClient):
             raise TypeError("url and servers are two names for one thing; give one")
         if domain is not None and api_prefix is not None:
             raise TypeError("domain and api_prefix exclude each other")
+        check_integer("workers", workers, 1, _MAX_WORKERS)
+        for word, prefix in (("domain", domain), ("api_prefix", api_prefix)):
+            if prefix is not None:
+                _check_prefix(word, prefix)
         if socket_timeout is not None:
             options.setdefault("timeout", socket_timeout)
         self._options = make_options(url if servers is None else servers, **options)
@@ -232,6 +238,8 @@ class Client(ObjectStoreManager, NATSClient):
             queue: Name of a queue group, of which one member gets each message.
             max_messages: Unsubscribe after so many.
         """
+        if not callable(callback):
+            raise TypeError(f"callback must be callable, not {callback!r:.60}")
         handle = NATSSubscription(
             sid=0, subject=subject, queue=queue, callback=callback, max_messages=max_messages
         )
@@ -253,6 +261,14 @@ class Client(ObjectStoreManager, NATSClient):
         if sub.max_messages is not None:
             line = encode_unsub(sub.sid, sub.max_messages)
             self._connection.send([line], Deadline(DEFAULT_TIMEOUT))
+
+
+def _check_prefix(what: str, prefix: str) -> None:
+    """Refuse what cannot stand at the beginning of a subject."""
+    try:
+        check_subject(prefix)
+    except InvalidNameError as error:
+        raise InvalidNameError(f"{what}: {error}") from error
 
 
 def _to_bytes(payload: bytes | str) -> bytes:

@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from objstore import naming
 from objstore.checks import MAX_SIZE, check_integer, check_metadata, check_text
 from objstore.errors import shorten
 from objstore.meta_json import decode_metadata
 
-__all__ = ["ObjectStoreConfig", "ObjectStoreStatus", "Placement"]
+__all__ = ["ConfigKeywords", "ObjectStoreConfig", "ObjectStoreStatus", "Placement"]
 
 #: Nanoseconds in a second: streams' durations are stored in them.
 _NANOSECONDS = 1_000_000_000
@@ -36,6 +36,21 @@ class Placement:
 
     cluster: str = ""
     tags: Sequence[str] = ()
+
+
+class ConfigKeywords(TypedDict, total=False):
+    """The fields of `ObjectStoreConfig` but the name, for those who pass them on."""
+
+    description: str
+    ttl: float | timedelta | None
+    max_bytes: int | None
+    storage: str
+    replicas: int
+    placement: Placement | None
+    compression: bool
+    metadata: Mapping[str, str]
+    atomic: bool
+    object_ttl: bool
 
 
 @dataclass(frozen=True)

@@ -115,6 +115,10 @@ class ObjStoreError(NATSError):
         # meaning to extra arguments.
         Exception.__init__(self, message)
 
+    def add_context(self, text: str) -> None:
+        """Say more in the message."""
+        self.args = (f"{self} ({text})",)
+
     def __str__(self) -> str:
         # KeyError would show the repr of its argument.
         return str(self.args[0]) if self.args else ""

@@ -11,14 +11,22 @@ import contextlib
 import io
 import os
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from objstore.core.nuid import next_nuid
 from objstore.errors import shorten
 from objstore.reader import ObjectReader
 from objstore.writer import ObjectWriter
 
-__all__ = ["check_data", "write_data", "write_file"]
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, SupportsRead
+
+__all__ = ["PutData", "check_data", "is_buffer", "write_data", "write_file"]
+
+#: What can be put.
+PutData: TypeAlias = (
+    "ReadableBuffer | SupportsRead[bytes] | Iterable[ReadableBuffer] | os.PathLike[str]"
+)
 
 #: Bytes copied at once.
 _BLOCK_SIZE = 1 << 20
@@ -87,7 +95,11 @@ def write_file(reader: ObjectReader, path: str) -> None:
     # O_EXCL and O_NOFOLLOW: nobody's file or link can stand in the way.
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     flags |= getattr(os, "O_BINARY", 0)
-    handle = os.open(temporary, flags, 0o666 if mode is None else mode)
+    try:
+        handle = os.open(temporary, flags, 0o666 if mode is None else mode)
+    except OSError as error:
+        # The name of the temporary file would say nothing to anybody.
+        raise OSError(error.errno, error.strerror, path) from error
     try:
         with open(handle, "wb", buffering=0) as file:
             _copy(reader, file)

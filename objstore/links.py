@@ -38,7 +38,10 @@ def follow(
     while True:
         info = known or bucket.meta(name, deadline)
         if info is None or (info.deleted and not show_deleted):
-            raise not_found(bucket.name, name, info)
+            error = not_found(bucket.name, name, info)
+            if name != start or seen:
+                error.add_context(f"the link {shorten(start)} leads to it")
+            raise error
         if info.link is None or info.deleted:
             return bucket, info
         seen.add((bucket.name, name))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objstore import naming
 from objstore.bucket import bucket_errors
-from objstore.config import ObjectStoreConfig, ObjectStoreStatus
+from objstore.config import ConfigKeywords, ObjectStoreConfig, ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import BucketExistsError, BucketNotFoundError, JetStreamError
 from objstore.jetstream.api import ErrorCode, JetStream
 from objstore.store import ObjectStore
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["ObjectStoreManager"]
 
@@ -48,7 +51,7 @@ class ObjectStoreManager:
         bucket_or_config: str | ObjectStoreConfig,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        **config: Any,
+        **config: Unpack[ConfigKeywords],
     ) -> ObjectStore:
         """
         Make a bucket; the same call again returns it.
@@ -89,8 +92,7 @@ class ObjectStoreManager:
         if differences:
             raise BucketExistsError(
                 wanted.bucket,
-                f"it exists with another {', '.join(differences)}; "
-                "object_store() opens it, update_object_store() changes it",
+                f"it exists with another {', '.join(differences)}; open it as it is, or update it",
             ) from error
         return info
 
@@ -99,7 +101,7 @@ class ObjectStoreManager:
         bucket_or_config: str | ObjectStoreConfig,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        **config: Any,
+        **config: Unpack[ConfigKeywords],
     ) -> ObjectStore:
         """
         Change the configuration of a bucket.
@@ -126,7 +128,7 @@ class ObjectStoreManager:
         bucket_or_config: str | ObjectStoreConfig,
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
-        **config: Any,
+        **config: Unpack[ConfigKeywords],
     ) -> ObjectStore:
         """Change the configuration of a bucket, or make it if it does not exist."""
         try:
@@ -165,7 +167,7 @@ class ObjectStoreManager:
 
 
 def _make_config(
-    bucket_or_config: str | ObjectStoreConfig, fields: dict[str, Any]
+    bucket_or_config: str | ObjectStoreConfig, fields: ConfigKeywords
 ) -> ObjectStoreConfig:
     if isinstance(bucket_or_config, ObjectStoreConfig):
         return dataclasses.replace(bucket_or_config, **fields)

@@ -32,14 +32,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 from types import TracebackType
-from typing import IO, Any, TypeAlias
+from typing import IO, TYPE_CHECKING, TypeAlias
 
 from objstore.client import Client
 from objstore.core.deadline import Deadline
+from objstore.core.options import ConnectKeywords
 from objstore.errors import ObjStoreError, RequestTimeoutError
 
 if sys.platform != "win32":
     import fcntl
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 __all__ = ["LocalServer", "local"]
 
@@ -182,7 +186,7 @@ def local(
     port: int | None = None,
     binary: _Path | None = None,
     config: _Path | None = None,
-    **options: Any,
+    **options: Unpack[ConnectKeywords],
 ) -> Client:
     """
     Start a `LocalServer` and return a client connected to it; closing it stops the server.

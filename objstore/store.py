@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from objstore import changes, naming
 from objstore.bucket import Bucket, bucket_errors
-from objstore.checks import MAX_SIZE, check_integer
+from objstore.checks import MAX_SIZE, check_integer, check_text
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
 from objstore.errors import (
@@ -22,11 +22,10 @@ from objstore.errors import (
     LinkNotAllowedError,
     LinkToDeletedError,
     LinkToLinkError,
-    ObjectAlreadyExistsError,
-    PreconditionFailedError,
+    ObjectChangedError,
     shorten,
 )
-from objstore.files import check_data, write_data, write_file
+from objstore.files import PutData, check_data, is_buffer, write_data, write_file
 from objstore.jetstream.api import JetStream
 from objstore.links import follow
 from objstore.listing import iterate_infos
@@ -99,7 +98,7 @@ class ObjectStore:
     def put(
         self,
         name_or_meta: str | ObjectMeta | ObjectInfo,
-        data: Any,
+        data: PutData,
         *,
         description: str | None = ...,
         headers: Mapping[str, str | Sequence[str]] | None = ...,
@@ -219,7 +218,9 @@ class ObjectStore:
         self, name: str, data: bytes, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> ObjectInfo:
         """Store bytes."""
-        return self.put(name, memoryview(data), timeout=timeout)
+        if not is_buffer(data):
+            raise TypeError(f"data must be bytes-like, not {shorten(data)}")
+        return self.put(name, data, timeout=timeout)
 
     def put_string(
         self, name: str, text: str, *, timeout: float | None = DEFAULT_TIMEOUT
@@ -249,7 +250,7 @@ class ObjectStore:
 
     def put_many(
         self,
-        items: Mapping[str, Any] | Iterable[tuple[str | ObjectMeta, Any]],
+        items: Mapping[str, PutData] | Iterable[tuple[str | ObjectMeta, PutData]],
         *,
         timeout: float | None = DEFAULT_TIMEOUT,
     ) -> list[ObjectInfo]:
@@ -349,8 +350,25 @@ class ObjectStore:
         self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> bytes:
         """Return an object's bytes."""
-        with self.get(name, timeout=timeout) as reader:
-            return reader.read()
+        return self._read_whole(name, ObjectReader.read, timeout)
+
+    def _read_whole(
+        self,
+        name: str | ObjectInfo,
+        use: Callable[[ObjectReader], _T],
+        timeout: float | None,
+        callback: _Callback | None = None,
+    ) -> _T:
+        """Use all of an object; begin again if another version takes its place meanwhile."""
+        deadline = Deadline(timeout)
+        while True:
+            with self.get(name, callback=callback, timeout=timeout) as reader:
+                try:
+                    return use(reader)
+                except ObjectChangedError:
+                    # Who asks for one very version cannot be given another.
+                    if isinstance(name, ObjectInfo) or deadline.expired:
+                        raise
 
     def get_string(self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT) -> str:
         """Return an object's text, which must be UTF-8."""
@@ -380,9 +398,12 @@ class ObjectStore:
         path = os.fspath(path)
         if os.path.isdir(path):
             raise IsADirectoryError(f"{path!r} is a directory; name a file in it")
-        with self.get(name, callback=callback, timeout=timeout) as reader:
+
+        def write(reader: ObjectReader) -> ObjectInfo:
             write_file(reader, path)
             return reader.info
+
+        return self._read_whole(name, write, timeout, callback)
 
     def get_many(
         self, names: Iterable[str], *, timeout: float | None = DEFAULT_TIMEOUT
@@ -429,6 +450,32 @@ class ObjectStore:
     def open(
         self,
         name: str,
+        mode: Literal["r", "rt"],
+        buffering: int = ...,
+        *,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+        timeout: float | None = ...,
+    ) -> io.TextIOWrapper: ...
+
+    @overload
+    def open(
+        self,
+        name: str,
+        mode: Literal["w", "wt", "x", "xt"],
+        buffering: int = ...,
+        *,
+        encoding: str | None = ...,
+        errors: str | None = ...,
+        newline: str | None = ...,
+        timeout: float | None = ...,
+    ) -> TextWriter: ...
+
+    @overload
+    def open(
+        self,
+        name: str,
         mode: str,
         buffering: int = ...,
         *,
@@ -457,7 +504,8 @@ class ObjectStore:
                 exist yet. Objects cannot be appended to or changed in place.
             buffering: Bytes of an `io.BufferedReader` around a reader; -1 and 0 give the
                 reader itself, which is buffered already.
-            encoding: Of text; UTF-8 by default, on every system.
+            encoding, errors, newline: Of text, as for the builtin; but UTF-8 by default, on
+                every system.
 
         Raises:
             ObjectAlreadyExistsError: With `x`, if the object exists.
@@ -483,10 +531,12 @@ class ObjectStore:
             if text:
                 return io.TextIOWrapper(io.BufferedReader(reader), **options)
             return io.BufferedReader(reader, buffering) if buffering > 0 else reader
-        try:
-            writer = self.put(name, if_absent="x" in mode, timeout=timeout)
-        except PreconditionFailedError as error:
-            raise ObjectAlreadyExistsError(self.bucket, name, "it exists") from error
+        writer = ObjectWriter(
+            self._bucket,
+            self._make_meta(name, None, None, None, None),
+            exclusive="x" in mode,
+            timeout=timeout,
+        )
         return TextWriter(writer, **options) if text else writer
 
     # Infos
@@ -663,6 +713,7 @@ class ObjectStore:
             prefix: Only names that begin so. The whole bucket is read all the same.
             show_deleted: With what deleted objects leave behind.
         """
+        check_text("prefix", prefix)
         return [
             info
             for info in iterate_infos(self._bucket, Deadline(timeout))
@@ -688,6 +739,7 @@ class ObjectStore:
             prefix: Only names that begin so.
             timeout: Seconds to begin; the watch itself waits for changes for ever.
         """
+        check_text("prefix", prefix)
         return ObjectWatcher(
             self._bucket,
             include_history=include_history,
@@ -724,10 +776,15 @@ class ObjectStore:
             store: Where the copy goes; this bucket if None.
         """
         target = self if store is None else store
+        if not isinstance(target, ObjectStore):
+            raise TypeError(f"store must be an ObjectStore, not {shorten(store)}")
         target._bucket.meta_subject(new_name)  # refuses what can be no name
-        with self.get(name, timeout=timeout) as reader:
+
+        def put(reader: ObjectReader) -> ObjectInfo:
             meta = ObjectMeta(**{**vars(reader.info.meta), "name": new_name})
             return target.put(meta, reader, timeout=timeout)
+
+        return self._read_whole(name, put, timeout)
 
     # The store as a dict
 
@@ -752,7 +809,7 @@ class ObjectStore:
     def __getitem__(self, name: str) -> bytes:
         return self.get_bytes(name)
 
-    def __setitem__(self, name: str, data: Any) -> None:
+    def __setitem__(self, name: str, data: PutData) -> None:
         self.put(name, data)
 
     def __delitem__(self, name: str) -> None:

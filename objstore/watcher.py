@@ -14,6 +14,7 @@ from types import TracebackType
 
 from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
+from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import ConnectionLostError, RequestTimeoutError
 from objstore.jetstream.consumer import OrderedConsumer
@@ -34,7 +35,7 @@ class ObjectWatcher:
     Yields infos of what is there, then one None, then infos of what changes.
 
     Iterating waits for changes for ever; `stop()`, from any thread, ends it, and so does
-    leaving a `with` block.
+    leaving a `with` block, or closing the client.
 
     Args:
         include_history: Begin with every version that is stored, not only the last.
@@ -140,10 +141,7 @@ class ObjectWatcher:
 
     def _end_initial(self, deadline: Deadline) -> None:
         """Show what was there, then the marker, and go on with what comes."""
-        # As in a listing, it is the leader that says whether this really is the end.
-        reached = self._consumer.stream_seq
-        self._patience = self._patience or Deadline(_LAG_TIMEOUT)
-        if not self._patience.expired and self._bucket.has_meta_after(reached, deadline):
+        if not self._is_end(deadline):
             self._bucket.js.connection.closing.wait(deadline.at_most(_LAG))
             self._consumer.follow(until_empty=True)
             return
@@ -153,6 +151,18 @@ class ObjectWatcher:
         self._ready.append(None)
         self._consumer.follow()
         self._ask(deadline)
+
+    def _is_end(self, deadline: Deadline) -> bool:
+        """Whether this really is all that was there: as in a listing, the leader says so."""
+        self._patience = self._patience or Deadline(_LAG_TIMEOUT)
+        try:
+            return self._patience.expired or not self._bucket.has_meta_after(
+                self._consumer.stream_seq, deadline
+            )
+        except ConnectionLostError:
+            if self._bucket.js.connection.state is State.CLOSED:
+                raise
+            return False  # the next connection will tell
 
     def _show(self, message: StreamMessage) -> None:
         info = decode_or_skip(self._bucket, message)
@@ -175,6 +185,10 @@ class ObjectWatcher:
             except ValueError:
                 if self._stopped:
                     return
+                raise
+            except ConnectionLostError:
+                if self._bucket.js.connection.was_closed:
+                    return  # our own client: that is no surprise
                 raise
             yield info
 

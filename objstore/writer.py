@@ -34,6 +34,7 @@ from objstore.errors import (
     BucketNotFoundError,
     BucketSealedError,
     ConnectionLostError,
+    ObjectAlreadyExistsError,
     ObjStoreError,
     PreconditionFailedError,
 )
@@ -82,6 +83,7 @@ class ObjectWriter(io.RawIOBase):
         *,
         if_absent: bool = False,
         if_revision: int | None = None,
+        exclusive: bool = False,
         callback: Callable[[int], object] | None = None,
         timeout: float | None,
     ) -> None:
@@ -92,7 +94,8 @@ class ObjectWriter(io.RawIOBase):
         self._bucket = bucket
         self._meta = meta
         self._callback = callback
-        self._conditional = if_absent or if_revision is not None
+        self._conditional = if_absent or exclusive or if_revision is not None
+        self._exclusive = exclusive
         self._deadline = Deadline(timeout)
         self._info: ObjectInfo | None = None
         self._nuid = next_nuid()
@@ -113,11 +116,13 @@ class ObjectWriter(io.RawIOBase):
         self._previous_request = bucket.ask_meta(meta.name, self._deadline)
         self._previous: Previous | None = None
         if self._conditional:
-            self._check_condition(if_absent, if_revision)
+            self._check_condition(if_absent or exclusive, if_revision)
         self._opened = True
 
     def __repr__(self) -> str:
-        state = "closed" if self.closed else f"{self._size + self._filled} bytes"
+        state = f"{self._size + self._filled} bytes"
+        if self.closed:
+            state = "not committed" if self._info is None else "committed"
         return f"<ObjectWriter {self.name!r:.60} in {self._bucket.name}: {state}>"
 
     def _describe(self) -> ObjectInfo:
@@ -160,7 +165,15 @@ class ObjectWriter(io.RawIOBase):
         elif if_revision is not None and if_revision != revision:
             detail = f"its revision is {revision}, not {if_revision}"
         if detail:
-            raise PreconditionFailedError(self._bucket.name, self.name, detail, revision)
+            raise self._failed(
+                PreconditionFailedError(self._bucket.name, self.name, detail, revision)
+            )
+
+    def _failed(self, error: PreconditionFailedError) -> ObjStoreError:
+        """Return a failed condition in the words of who set it: `x` of `open` has its own."""
+        if not self._exclusive:
+            return error
+        return ObjectAlreadyExistsError(self._bucket.name, self.name, "it exists")
 
     # Writing
 
@@ -310,7 +323,8 @@ class ObjectWriter(io.RawIOBase):
             ValueError: Before `close()` has committed.
         """
         if self._info is None:
-            raise ValueError(f"object {self.name!r:.60} is not committed; close() does it")
+            detail = "was not committed" if self.closed else "is not committed; close() does it"
+            raise ValueError(f"object {self.name!r:.60} {detail}")
         return self._info
 
     def close(self) -> None:
@@ -333,9 +347,11 @@ class ObjectWriter(io.RawIOBase):
         self._deadline.extend()
         try:
             committed = commit.run(self._deadline)
-        except BaseException:
+        except BaseException as error:
             # Once the object may be live its chunks are not ours to purge.
             self._release() if commit.may_be_stored else self.abort()
+            if isinstance(error, PreconditionFailedError):
+                raise self._failed(error) from error
             raise
         self._info = replace(info, revision=committed.revision)
         self._release()
@@ -405,6 +421,21 @@ class TextWriter(io.TextIOWrapper):
     def __init__(self, raw: ObjectWriter, **options: Any) -> None:
         super().__init__(raw, **options)
         self._raw_writer = raw
+
+    @property
+    def mode(self) -> str:
+        """Always `w`."""
+        return "w"
+
+    @property
+    def info(self) -> ObjectInfo:
+        """
+        What was stored.
+
+        Raises:
+            ValueError: Before `close()` has committed.
+        """
+        return self._raw_writer.info
 
     def abort(self) -> None:
         """Give up: the object stays as it was."""

@@ -34,6 +34,7 @@ from tests.helpers import pattern, wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
+TIMEOUT = 10.0
 MIB = 1 << 20
 CHUNK = 128 << 10
 
@@ -242,12 +243,16 @@ def test_lost_connection_costs_no_byte(
     store.put("a", data)
     with behind_proxy(server, store.bucket) as (proxy, far):
         cut_off = proxy.on(
-            b"$O." + store.bucket.encode() + b".C.", proxy.cut, direction="s2c", nth=place
+            b"$O." + store.bucket.encode() + b".C.",
+            proxy.cut,
+            direction="s2c",
+            nth=place,
+            before=True,
         )
         with far.get("a") as reader:
             assert reader.read() == data
             assert reader.verified
-        assert cut_off.is_set() and proxy.connections == 2
+        assert cut_off.wait(TIMEOUT) and proxy.connections == 2
 
 
 @pytest.mark.slow

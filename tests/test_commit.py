@@ -42,6 +42,8 @@ from tests.fake_server import Command, FakeConnection, FakeServer
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
+TIMEOUT = 10.0
+
 GoOn = Callable[[], None]
 
 
@@ -103,7 +105,7 @@ def test_change_whose_ack_is_lost_is_made_once(
     with behind_proxy(server, store) as (proxy, far):
         fired = lose(proxy, store, lost)
         call(far)
-        assert fired.is_set() and proxy.connections == 2
+        assert fired.wait(TIMEOUT) and proxy.connections == 2
     assert ("a" in store) == is_there
     assert raw.subjects(f"$O.{store.bucket}.M.>") == {raw.meta_subject("a"): 1}
     live = store.get_info("a") if is_there else None
@@ -134,7 +136,7 @@ def test_put_many_whose_acks_are_lost_is_made_once(
     with behind_proxy(server, store) as (proxy, far):
         fired = lose(proxy, store, lost, nth=20)
         infos = far.put_many(items)
-        assert fired.is_set() and proxy.connections == 2
+        assert fired.wait(TIMEOUT) and proxy.connections == 2
     assert [info.name for info in infos] == [name for name, _ in items]
     assert {name: store.get_bytes(name) for name, _ in items} == dict(items)
     assert set(raw.chunks) == {info.nuid for info in store.list()}

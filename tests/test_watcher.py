@@ -310,7 +310,8 @@ def test_watcher_of_a_closed_client_ends(server: LocalServer, store: ObjectStore
         with pytest.raises(ConnectionLostError):
             waiting.result(TIMEOUT)
         with pytest.raises(ConnectionLostError):
-            list(watcher)
+            watcher.next(TIMEOUT)
+        assert list(watcher) == []  # a loop just ends
         watcher.stop()
 
 
@@ -371,7 +372,19 @@ def test_lost_connection_in_the_beginning_loses_nothing(
         fired = proxy.on(meta, proxy.cut, direction="s2c", nth=place, before=True)
         with far.watch() as watcher:
             assert take(watcher, 101) == [*(f"{number}" for number in range(100)), None]
-        assert fired.is_set()
+        assert fired.wait(TIMEOUT)
+
+
+def test_lost_connection_at_the_end_of_the_beginning_only_delays(
+    server: LocalServer, store: ObjectStore
+) -> None:
+    """Cut when the leader is asked whether there is more."""
+    store.put("a", b"x")
+    with behind_proxy(server, store.bucket) as (proxy, far):
+        fired = proxy.on(b'"next_by_subj"', proxy.cut, before=True)
+        with far.watch() as watcher:
+            assert take(watcher, 2) == ["a", None]
+        assert fired.wait(TIMEOUT)
 
 
 def test_deleted_consumer_is_replaced(store: ObjectStore, raw: RawBucket) -> None:

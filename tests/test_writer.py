@@ -34,6 +34,7 @@ from objstore.errors import (
     ProtocolError,
     RequestTimeoutError,
 )
+from objstore.jetstream import publisher as publisher_module
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
@@ -64,7 +65,7 @@ def test_writer_says_what_it_is(store: ObjectStore) -> None:
         assert (writer.name, writer.mode) == ("dir/a.txt", "wb")
         writer.write(b"12345")
         assert store.bucket in repr(writer) and "5 bytes" in repr(writer)
-    assert "closed" in repr(writer)
+    assert "committed" in repr(writer)
 
 
 def test_object_appears_when_the_writer_is_closed(store: ObjectStore) -> None:
@@ -537,8 +538,9 @@ def test_chunk_that_nobody_takes_fails_the_put(status: str) -> None:
         assert "meta" not in bucket.log and bucket.messages == []
 
 
-def test_missing_ack_is_a_timeout() -> None:
-    """And the chunks are purged, late ones included."""
+def test_missing_ack_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the chunks are purged, after a while for late ones."""
+    monkeypatch.setattr(publisher_module, "_SETTLE_TIMEOUT", 0.1)
 
     def drop(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
         bucket.store(command)
@@ -586,14 +588,14 @@ def test_connection_lost_in_an_upload_leaves_no_trace(
     data = pattern(24 * CHUNK)
     with Proxy(server.port) as proxy, Client(proxy.url) as client:
         far = client.object_store(store.bucket)
-        cut = proxy.on(chunk, proxy.cut, nth=nth)
+        cut = proxy.on(chunk, proxy.cut, nth=nth, before=True)
         try:
             far.put("a", data)
         except ConnectionLostError:
             check_old(store, raw, old)
         else:
             assert store.get_bytes("a") == data and len(raw.chunks) == 1
-        assert cut.is_set()
+        assert cut.wait(TIMEOUT)
         far.put("a", data)
         assert store.get_bytes("a") == data
         assert len(raw.chunks) == 1

@@ -95,6 +95,8 @@ class Connection:
         # and emptied by whoever comes next.
         self._retired: deque[Link] = deque()
         self._forgotten: deque[str | int] = deque()
+        #: Whether `close` was called, by whoever owns the connection.
+        self.was_closed = False
         #: Set when the connection is closed, or dropped without being closed.
         self.closing = threading.Event()
         self._dispatcher = Dispatcher(self)
@@ -239,6 +241,7 @@ class Connection:
 
     def close(self) -> None:
         """Close, from any thread; calls in flight raise `ConnectionLostError`. Twice is fine."""
+        self.was_closed = True
         self.give_up(ConnectionLostError("the connection is closed"))
         self._dispatcher.join(_JOIN_TIMEOUT)
 

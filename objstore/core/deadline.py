@@ -18,7 +18,7 @@ DEFAULT_TIMEOUT = 30.0
 _LONGEST_WAIT = float(2**31 // 1000)
 
 
-def check_timeout(timeout: float | None) -> float | None:
+def check_timeout(timeout: float | None, what: str = "timeout") -> float | None:
     """
     Return `timeout` if it is a usable number of seconds.
 
@@ -31,9 +31,9 @@ def check_timeout(timeout: float | None) -> float | None:
     if timeout is None:
         return None
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout must be a number of seconds or None, not {timeout!r:.60}")
+        raise TypeError(f"{what} must be a number of seconds or None, not {timeout!r:.60}")
     if math.isnan(timeout) or timeout < 0:
-        raise ValueError(f"timeout must be 0 or more seconds, not {timeout!r}")
+        raise ValueError(f"{what} must be 0 or more seconds, not {timeout!r}")
     return None if timeout == math.inf else min(timeout, _LONGEST_WAIT)
 
 

@@ -163,11 +163,9 @@ def _start_tls(
     except ssl.SSLError as error:
         reason = getattr(error, "verify_message", "") or error.reason or error
         message = f"{link.server}: the TLS handshake failed: {reason}"
-        if asked:
-            raise ConnectError(message) from error
-        raise TLSRequiredError(
-            f"{message} (the server requires TLS; pass tls_cacert to trust its authority)"
-        ) from error
+        if "verif" in str(error):
+            message += "; tls_cacert names the file of an authority to trust"
+        raise (ConnectError if asked else TLSRequiredError)(message) from error
     link.transport = tls
 
 

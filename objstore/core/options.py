@@ -139,15 +139,30 @@ def make_tls_context(
         verify: False accepts any server: for experiments only.
 
     Raises:
-        OSError: If a file cannot be read or is no certificate.
+        OSError: If a file cannot be read.
+        ValueError: If it holds no certificate, or no key.
     """
-    context = ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
+    for file in (ca, cert, key):
+        if file is not None:
+            open(file, "rb").close()  # ssl would not say which one is missing
+    try:
+        context = ssl.create_default_context(cafile=None if ca is None else os.fspath(ca))
+    except ssl.SSLError as error:
+        raise ValueError(f"tls_cacert: {os.fspath(ca or '')!r} holds no certificate") from error
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     if cert is not None:
-        context.load_cert_chain(os.fspath(cert), None if key is None else os.fspath(key))
+        try:
+            context.load_cert_chain(os.fspath(cert), None if key is None else os.fspath(key))
+        except ssl.SSLError as error:
+            raise ValueError(
+                f"tls_client_cert: {os.fspath(cert)!r} and tls_client_key do not hold "
+                "a certificate and its key"
+            ) from error
+    elif key is not None:
+        raise ValueError("tls_client_key is given without tls_client_cert")
     return context
 
 
@@ -216,7 +231,11 @@ def make_options(
         raise ValueError("servers is empty: name at least one URL")
     if tls is not None and not isinstance(tls, (bool, ssl.SSLContext)):
         raise TypeError(f"tls must be True, False or an ssl.SSLContext, not {tls!r:.60}")
-    interval = check_timeout(ping_interval)
+    if not isinstance(tls_verify, bool):
+        raise TypeError(f"tls_verify must be True or False, not {tls_verify!r:.60}")
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name must be a str, not {name!r:.60}")
+    interval = check_timeout(ping_interval, "ping_interval")
     if not interval:
         raise ValueError(f"ping_interval must be a number of seconds above 0, not {ping_interval}")
     check_subject(inbox_prefix)
@@ -224,6 +243,8 @@ def make_options(
         raise ValueError(f"inbox_prefix is longer than {_MAX_INBOX_PREFIX} characters")
     context = tls if isinstance(tls, ssl.SSLContext) else None
     has_files = any(file is not None for file in (tls_cacert, tls_client_cert, tls_client_key))
+    if context is not None and has_files:
+        raise ValueError("tls is a context of your own: load the certificate files into it")
     if context is None and tls is not False and (has_files or not tls_verify):
         context = make_tls_context(
             ca=tls_cacert, cert=tls_client_cert, key=tls_client_key, verify=tls_verify

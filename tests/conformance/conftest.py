@@ -83,3 +83,26 @@ def replicated_store(cluster: Cluster) -> Iterator[ObjectStore]:
 def raw(client: Client, store: ObjectStore) -> RawBucket:
     """The messages in `store`."""
     return RawBucket(client._connection, store.bucket)
+
+
+@pytest.fixture
+def deny(make_server: Callable[..., LocalServer]) -> Iterator[Callable[[str], list[Client]]]:
+    """A function that returns an owner and a guest, who may not publish to some subjects."""
+    with contextlib.ExitStack() as clients:
+
+        def deny(subjects: str) -> list[Client]:
+            publish = f'{{ publish: {{ deny: "{subjects}" }} }}'
+            server = make_server(
+                f"""
+                authorization {{ users: [
+                    {{ user: owner, password: secret }}
+                    {{ user: guest, password: secret, permissions: {publish} }}
+                ] }}
+                """
+            )
+            return [
+                clients.enter_context(Client(server.url, user=user, password="secret"))
+                for user in ("owner", "guest")
+            ]
+
+        yield deny

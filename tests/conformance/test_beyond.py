@@ -403,30 +403,21 @@ def test_interrupt_during_get(store: ObjectStore, raw: RawBucket) -> None:
     ],
 )
 def test_permission_denied_fails_at_once(
-    make_server: MakeServer, denied: str, call: Callable[[Client, ObjectStore], object]
+    deny: Callable[[str], list[Client]],
+    denied: str,
+    call: Callable[[Client, ObjectStore], object],
 ) -> None:
     """Whatever is denied, the call that needs it says so; it does not wait for its time-out."""
-    server = make_server(
-        f"""
-        authorization {{ users: [
-            {{ user: owner, password: secret }}
-            {{ user: guest, password: secret, permissions: {{ publish: {{ deny: "{denied}" }} }} }}
-        ] }}
-        """
-    )
-    owner_url, guest_url = (
-        server.url.replace("//", f"//{user}:secret@") for user in ("owner", "guest")
-    )
-    with Client(owner_url) as owner, Client(guest_url) as guest:
-        owners = owner.create_object_store("photos")
-        owners.put("A", b"data")
-        guests = ObjectStore(guest._js, "photos", owners.status().stream_info)
-        start = time.monotonic()
-        with pytest.raises(PermissionsViolationError) as caught:
-            call(guest, guests)
-        assert time.monotonic() - start < 10
-        assert caught.value.subject.startswith(denied[:-1])
-        assert owners.get_bytes("A") == b"data"
+    owner, guest = deny(denied)
+    owners = owner.create_object_store("photos")
+    owners.put("A", b"data")
+    guests = ObjectStore(guest._js, "photos", owners.status().stream_info)
+    start = time.monotonic()
+    with pytest.raises(PermissionsViolationError) as caught:
+        call(guest, guests)
+    assert time.monotonic() - start < 10
+    assert caught.value.subject.startswith(denied[:-1])
+    assert owners.get_bytes("A") == b"data"
 
 
 # Fast paths

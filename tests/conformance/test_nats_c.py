@@ -117,7 +117,7 @@ def test_put_and_get_strings(store: ObjectStore) -> None:
     with pytest.raises(TypeError):
         store.put_string("text", None)  # type: ignore[arg-type]
     with pytest.raises(TypeError):
-        store.put("text", None)
+        store.put("text", None)  # type: ignore[call-overload]
     assert store.get_string("text") == ""
 
 

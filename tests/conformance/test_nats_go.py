@@ -52,6 +52,7 @@ from tests.raw_bucket import RawBucket, digest_of
 
 MakeStore = Callable[..., ObjectStore]
 MakeServer = Callable[..., LocalServer]
+Deny = Callable[[str], list[Client]]
 
 
 # Objects
@@ -490,7 +491,7 @@ def test_object_store_mirror(store: ObjectStore, mirror: ObjectStore) -> None:
     """Get and watch work on a mirror."""
     data = random_bytes(1 * MIB + 3)
     info = store.put("A", data)
-    with mirror.watch(updates_only=False) as watcher:
+    with mirror.watch() as watcher:
         initial = take_initial(watcher)
         (seen,) = initial or take(watcher, 1)
     assert seen is not None
@@ -529,29 +530,18 @@ def _last_seq(store: ObjectStore) -> int:
 
 
 @pytest.mark.parametrize("denied", ["$O.photos.C.>", "$O.photos.M.>"])
-def test_object_put_permission_violation(make_server: MakeServer, denied: str) -> None:
+def test_object_put_permission_violation(deny: Deny, denied: str) -> None:
     """A put that may not publish fails, and leaves nothing; theirs takes the ack's time-out."""
-    server = make_server(
-        f"""
-        authorization {{ users: [
-            {{ user: owner, password: secret }}
-            {{ user: guest, password: secret, permissions: {{ publish: {{ deny: "{denied}" }} }} }}
-        ] }}
-        """
-    )
-    owner_url, guest_url = (
-        server.url.replace("//", f"//{user}:secret@") for user in ("owner", "guest")
-    )
-    with Client(owner_url) as owner, Client(guest_url) as guest:
-        store = owner.create_object_store("photos")
-        store.put("A", b"old")
-        start = time.monotonic()
-        with pytest.raises(PermissionsViolationError) as caught:
-            guest.object_store("photos").put("A", random_bytes(1 * MIB), timeout=60)
-        assert time.monotonic() - start < 10, "it did not wait for what cannot come"
-        assert caught.value.subject.startswith(denied[:-1])
-        assert store.get_bytes("A") == b"old"
-        assert sum(RawBucket(owner._connection, "photos").chunks.values()) == 1
+    owner, guest = deny(denied)
+    store = owner.create_object_store("photos")
+    store.put("A", b"old")
+    start = time.monotonic()
+    with pytest.raises(PermissionsViolationError) as caught:
+        guest.object_store("photos").put("A", random_bytes(1 * MIB), timeout=60)
+    assert time.monotonic() - start < 10, "it did not wait for what cannot come"
+    assert caught.value.subject.startswith(denied[:-1])
+    assert store.get_bytes("A") == b"old"
+    assert sum(RawBucket(owner._connection, "photos").chunks.values()) == 1
 
 
 # The compatibility suite: what each client has to do the same

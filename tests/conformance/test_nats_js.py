@@ -215,8 +215,10 @@ def test_jetstream_is_not_enabled(make_server: MakeServer) -> None:
         }
     """
     server = make_server(config)
-    plain, store = (server.url.replace("//", f"//{user}:secret@") for user in ("plain", "store"))
-    with Client(plain) as client, Client(store, domain="nowhere") as nowhere:
+    with (
+        Client(server.url, user="plain", password="secret") as client,
+        Client(server.url, user="store", password="secret", domain="nowhere") as nowhere,
+    ):
         for name in ("create_object_store", "object_store", "delete_object_store"):
             with pytest.raises(JetStreamError) as caught:
                 getattr(client, name)("hello")

@@ -44,7 +44,7 @@ def test_object_basics(client: Client, make_store: MakeStore) -> None:
     store.put_string("text", "plain té×t")
     assert store.get_bytes("text") == "plain té×t".encode()
     with pytest.raises(TypeError, match="put_string"):
-        store.put("text", "plain text")
+        store.put("text", "plain text")  # type: ignore[arg-type]
 
     meta = ObjectMeta("obj", "A description", {"header": "value"}, chunk_size=5)
     info = store.put(meta, b"0123456789")

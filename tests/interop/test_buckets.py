@@ -30,8 +30,8 @@ CONFIG: dict[str, Any] = {
 DIFFERENCES: dict[str, tuple[dict[str, Any], str]] = {
     "description": ({"description": "films"}, "description"),
     "no description": ({"description": ""}, "description"),
-    "ttl": ({"ttl": 60}, "max_age"),
-    "no ttl": ({"ttl": None}, "max_age"),
+    "ttl": ({"ttl": 60}, "ttl"),
+    "no ttl": ({"ttl": None}, "ttl"),
     "max_bytes": ({"max_bytes": 60_000_000}, "max_bytes"),
     "no max_bytes": ({"max_bytes": None}, "max_bytes"),
     "storage": ({"storage": "file"}, "storage"),
