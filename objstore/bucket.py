@@ -12,24 +12,31 @@ from collections.abc import Iterator
 from typing import Any
 
 from objstore import naming
+from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.request import Request
 from objstore.errors import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    ConnectionLostError,
     JetStreamError,
     NoRespondersError,
     ObjStoreError,
     ProtocolError,
+    RequestTimeoutError,
 )
 from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
 
-__all__ = ["FULL", "Bucket", "bucket_errors"]
+__all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
 
+#: Header of a meta that names the version which it replaces.
+EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+#: Seconds between two attempts at what may be done twice.
+_RETRY_INTERVAL = 0.05
 #: Refusals for lack of room: of the bucket, the account, the server.
 FULL = frozenset(
     {
@@ -130,12 +137,12 @@ class Bucket:
             last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
         return 0 if last is None else last.stream_seq
 
-    def has_meta_after(self, stream_seq: int, deadline: Deadline) -> bool:
-        """Whether the leader has a meta of any object behind a sequence."""
+    def next_meta_seq(self, stream_seq: int, deadline: Deadline) -> int | None:
+        """Return the sequence of the first meta behind one, as the leader has it."""
         subjects = naming.meta_subjects(self.name)
         with bucket_errors(self.name):
             found = self.js.next_message(self.stream, subjects, stream_seq + 1, deadline)
-        return found is not None
+        return None if found is None else found.stream_seq
 
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """
@@ -157,8 +164,27 @@ class Bucket:
     def purge_chunks(self, nuid: str, deadline: Deadline) -> None:
         """Delete the chunks of one version of an object; an id that is none purges nothing."""
         if naming.is_nuid(nuid):
-            with bucket_errors(self.name):
-                self.js.purge(self.stream, naming.chunk_subject(self.name, nuid), deadline)
+            self._purge(naming.chunk_subject(self.name, nuid), None, deadline)
+
+    def _purge(self, subject: str, up_to_seq: int | None, deadline: Deadline) -> int | None:
+        """
+        Purge a subject, again when the answer is lost: twice is the same as once.
+
+        Returns:
+            The number of messages deleted; None if that was the work of an earlier attempt.
+        """
+        answers_lost = 0
+        while True:
+            try:
+                with bucket_errors(self.name):
+                    purged = self.js.purge(self.stream, subject, deadline, up_to_seq=up_to_seq)
+            except (ConnectionLostError, RequestTimeoutError, NoRespondersError):
+                if deadline.expired or self.js.connection.state is State.CLOSED:
+                    raise
+                answers_lost += 1
+                self.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
+            else:
+                return None if answers_lost and not purged else purged
 
     def ask_purge_chunks(self, nuid: str, deadline: Deadline) -> Request:
         """Send what `purge_chunks` sends; the answer is for `take_purge`."""
@@ -171,9 +197,13 @@ class Bucket:
 
     def purge_meta(self, name: str, revision: int, deadline: Deadline) -> bool:
         """Delete an object's meta, but no later version; return whether it was there."""
-        with bucket_errors(self.name):
-            subject = self.meta_subject(name)
-            return self.js.purge(self.stream, subject, deadline, up_to_seq=revision) > 0
+        subject = self.meta_subject(name)
+        purged = self._purge(subject, revision, deadline)
+        if purged is None:
+            # An attempt whose answer was lost did it, unless somebody replaced the version.
+            message = self.take_meta_message(self.ask_meta(name, deadline), deadline)
+            return message is None or message.headers.get(EXPECTED) != [str(revision)]
+        return purged > 0
 
     # Failures
 

@@ -72,7 +72,7 @@ def _commit(
     """Store a meta in place of exactly the previous one."""
     commit = Commit(bucket, info, Previous.of(previous), conditional=True)
     committed = commit.run(deadline)
-    purge_replaced(bucket, committed, deadline)
+    purge_replaced(bucket, committed)
     return replace(info, revision=committed.revision)
 
 
@@ -104,9 +104,12 @@ def _rename(
 ) -> ObjectInfo:
     """Give an object another name: the new meta first, then the old one goes."""
     target = bucket.meta(renamed.name, deadline)
-    if target is not None and not target.deleted:
+    if target is not None and not target.deleted and target.nuid == info.nuid:
+        stored = target  # an earlier attempt did not come to its end
+    elif target is not None and not target.deleted:
         raise ObjectAlreadyExistsError(bucket.name, renamed.name, "the new name is taken")
-    stored = _commit(bucket, renamed, target, deadline)
+    else:
+        stored = _commit(bucket, renamed, target, deadline)
     if not bucket.purge_meta(info.name, info.revision, deadline):
         # Somebody changed the object meanwhile, and its chunks may be gone: undo.
         bucket.purge_meta(renamed.name, stored.revision, deadline)
@@ -151,7 +154,7 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
             return _commit(bucket, tombstone, None, deadline)
         return tombstone
     if not info.is_link:
-        purge_replaced(bucket, Committed(tombstone.revision, (info.nuid,)), deadline)
+        purge_replaced(bucket, Committed(tombstone.revision, (info.nuid,)))
     return tombstone
 
 

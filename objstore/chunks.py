@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Sequence
-from typing import NamedTuple, NoReturn, Protocol
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from objstore import naming
 from objstore.bucket import Bucket
@@ -37,6 +37,8 @@ from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo
 
 __all__ = ["ChunkStream"]
 
+_T = TypeVar("_T")
+
 #: Bytes asked for by the first batch, and by the largest: each is twice the one before.
 _FIRST_BATCH = 256 << 10
 _MAX_BATCH = 4 << 20
@@ -58,6 +60,7 @@ class _Source(Protocol):
     exhausted: bool
 
     def next(self, timeout: float | None) -> StreamMessage | None: ...
+    def stop(self) -> None: ...
     def close(self) -> None: ...
     def abandon(self) -> None: ...
 
@@ -92,6 +95,7 @@ class ChunkStream:
         self._single = info.chunks == 1  # until a chunk says otherwise
         self._index: _ChunkIndex | None = None
         self._source: _Source | None = None
+        self._closed = False
         self._sought = False  # whether the next read is the first behind a seek
         self.position = 0
         self._start_at(1, 0)
@@ -107,12 +111,24 @@ class ChunkStream:
         self._batch = 0  # bytes asked for at once, the last time
 
     def _drop_source(self) -> None:
-        if self._source is not None:
-            self._source.close()
-            self._source = None
+        source, self._source = self._source, None
+        if source is not None:
+            source.stop()
+            source.close()
+
+    def lose_place(self) -> None:
+        """Forget how far reading came: it was interrupted."""
+        self._drop_source()
+        self._rest = memoryview(b"")
+        self.position = -1
 
     def close(self) -> None:
-        """Leave nothing behind on the server. Twice is fine."""
+        """
+        Leave nothing behind on the server. Twice is fine.
+
+        Another thread that waits for a chunk raises ValueError.
+        """
+        self._closed = True
         self._drop_source()
         self._rest = memoryview(b"")
 
@@ -126,7 +142,7 @@ class ChunkStream:
     def seek(self, position: int, deadline: Deadline) -> None:
         """Continue at `position`; finds the chunk that holds it, but does not fetch it."""
         ahead = position - self.position
-        if 0 <= ahead <= len(self._rest):
+        if self.position >= 0 and 0 <= ahead <= len(self._rest):
             self._rest = self._rest[ahead:]
         elif position < self._chunk_size:
             # Within the first chunk, or behind it if that is a short one.
@@ -155,7 +171,8 @@ class ChunkStream:
             # last one is what full ones before it leave over, full they are.
             rest = self._info.size - (chunks - 1) * full
             distance = last[0].stream_seq - first[0].stream_seq
-            if (last[0].size, distance, first[0].behind) == (rest, chunks - 1, chunks - 1):
+            full_ones = (last[0].size, distance, first[0].behind) == (rest, chunks - 1, chunks - 1)
+            if full_ones and rest <= full:
                 return _EvenChunks(first[0].stream_seq, chunks, full)
         return self._full_index(deadline)
 
@@ -172,6 +189,9 @@ class ChunkStream:
 
     def _list(self, deadline: Deadline, policy: str, most: int | None = None) -> list[_Chunk]:
         """Return the last chunk, or all of them, or so many, without their bytes."""
+        return self._persist(lambda: self._list_once(deadline, policy, most), deadline)
+
+    def _list_once(self, deadline: Deadline, policy: str, most: int | None) -> list[_Chunk]:
         consumer = OrderedConsumer(
             self._bucket.js,
             self._bucket.stream,
@@ -270,17 +290,20 @@ class ChunkStream:
         gave_any = True
         while True:
             try:
-                if self._source is None:
+                source = self._source
+                if source is None:
                     if self._pending == 0 or not gave_any:
                         return None
-                    self._source = self._open_source(wanted, deadline)
+                    source = self._source = self._open_source(wanted, deadline)
                     gave_any = False
-                message = self._source.next(deadline.at_most(_DOUBT))
-                silent = message is None and not self._source.exhausted
+                message = source.next(deadline.at_most(_DOUBT))
+                silent = message is None and not source.exhausted
                 if silent and not deadline.expired and self._is_end(deadline):
                     return None
             except ConnectionLostError:
-                if self._bucket.js.connection.state is State.CLOSED:
+                if self._closed:
+                    raise ValueError("the reader was closed by another thread") from None
+                if self._bucket.js.connection.state is State.CLOSED or deadline.expired:
                     raise
                 self._drop_source()
                 gave_any = True  # or would have: ask again
@@ -298,13 +321,13 @@ class ChunkStream:
                 self._next_seq = message.stream_seq + 1
                 self._pending = message.pending
                 return message
-            if self._source.exhausted:
+            if source.exhausted:
                 self._drop_source()
             elif deadline.expired:
                 raise RequestTimeoutError(
                     f"object {self._info.name!r:.60}: no chunk came for {deadline.timeout} s"
                 )
-            elif isinstance(self._source, DirectGet):
+            elif isinstance(source, DirectGet):
                 # There is a chunk, and who answers direct gets does not answer this one.
                 self._direct = False
                 self._drop_source()
@@ -345,6 +368,7 @@ class ChunkStream:
         if self._direct and (left <= _CONSUMER_FROM or size < _MAX_BATCH):
             self._sought = False
             self._batch = size
+            size = js.connection.share(size)
             # As many chunks as that takes, unless they are so small that the rest counts.
             most = 1 + _MAX_BATCH // (self._chunk_size + _CHUNK_OVERHEAD)
             count = min(-(-size // self._chunk_size), most)
@@ -368,9 +392,21 @@ class ChunkStream:
         return consumer
 
     def _leader_message(self, deadline: Deadline) -> StreamMessage | None:
-        return self._bucket.js.next_message(
-            self._bucket.stream, self._subject, self._next_seq, deadline
+        return self._persist(
+            lambda: self._bucket.js.next_message(
+                self._bucket.stream, self._subject, self._next_seq, deadline
+            ),
+            deadline,
         )
+
+    def _persist(self, ask: Callable[[], _T], deadline: Deadline) -> _T:
+        """Ask again when the connection is lost: asking changes nothing."""
+        while True:
+            try:
+                return ask()
+            except ConnectionLostError:
+                if self._bucket.js.connection.state is State.CLOSED or deadline.expired:
+                    raise
 
     def _ask_leader(self, deadline: Deadline) -> StreamMessage:
         """Return the next chunk from the leader, or say why there is none."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from typing import NamedTuple
 
-from objstore.bucket import Bucket, bucket_errors
+from objstore.bucket import EXPECTED, Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
@@ -56,8 +56,10 @@ _MAX_WAIT = 1.0
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
 _META_GROWTH = 512
 
+#: Seconds for the purge of what was replaced.
+_PURGE_TIMEOUT = 10.0
+
 _MESSAGE_ID = "Nats-Msg-Id"
-_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 
 #: The version that we expected to replace is not the last one.
 _CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
@@ -131,6 +133,7 @@ class Commit:
         #: Whether our message may be stored: then its chunks must not be purged.
         self.may_be_stored = False
         self._may_have_been_stored = False  # before the present publish
+        self._patience = ACK_TIMEOUT  # seconds to wait for the next ack
 
     def run(self, deadline: Deadline) -> Committed:
         """
@@ -186,7 +189,7 @@ class Commit:
         self.may_be_stored = True
         headers = {
             "Nats-Rollup": "sub",
-            _EXPECTED: str(self._previous.revision),
+            EXPECTED: str(self._previous.revision),
             _MESSAGE_ID: self._message_id,
         }
         return self._subject, self._payload, headers
@@ -208,7 +211,8 @@ class Commit:
     def _publish(self, deadline: Deadline) -> Committed:
         """Publish once."""
         subject, payload, headers = self.prepare()
-        patience = Deadline(deadline.at_most(ACK_TIMEOUT))
+        patience = Deadline(deadline.at_most(self._patience))
+        self._patience *= 2  # where answers are slow the next one may be
         try:
             request = Request(self._bucket.js.connection, subject, payload, patience, headers)
         except ObjStoreError:
@@ -280,7 +284,7 @@ class Commit:
         """Whether our copy can have been stored and replaced before `message`."""
         if message is None:
             return True
-        return message.headers.get(_EXPECTED) != [str(self._previous.revision)]
+        return message.headers.get(EXPECTED) != [str(self._previous.revision)]
 
 
 def check_meta_size(info: ObjectInfo, max_payload: int) -> None:
@@ -311,11 +315,11 @@ def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> P
         return Previous(message.stream_seq, "")
 
 
-def purge_replaced(bucket: Bucket, committed: Committed, deadline: Deadline) -> None:
+def purge_replaced(bucket: Bucket, committed: Committed) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
     for nuid in committed.replaced:
         try:
-            bucket.purge_chunks(nuid, deadline)
+            bucket.purge_chunks(nuid, Deadline(_PURGE_TIMEOUT))
         except ObjStoreError as error:
             logger.warning(
                 "bucket %s: chunks %s, which were replaced, stay behind: %s",

@@ -37,6 +37,8 @@ logger = logging.getLogger(__name__)
 _MAX_SNAPSHOT = 1024
 #: Seconds without a message after which a snapshot is given up.
 _SILENCE = 2.0
+#: Times that the end of a bucket is looked for that never rests.
+_HORIZONS = 3
 #: Seconds that a replica which lags gets to catch up before it is asked again.
 _LAG = 0.001
 
@@ -128,9 +130,12 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
     Yield every meta message that there is.
 
     A consumer says that there is no more when it serves a replica that lags, and also when
-    metas are being replaced, for its count of what is left suffers from that. So it is the
-    leader that says where the end is.
+    metas are being replaced, for its count of what is left suffers from that. So the leader
+    says where the end is; more than once, for what was replaced while the way there was
+    gone is behind it.
     """
+    horizons = 0
+    horizon: int | None = None
     patience = Deadline(deadline.timeout)
     with bucket_errors(bucket.name):
         consumer = OrderedConsumer(
@@ -140,22 +145,28 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
             deadline,
             until_empty=True,
         )
-        ended_at = None
         try:
             while True:
                 message = consumer.next(deadline.remaining())
                 if message is not None:
                     deadline.extend()
+                    patience.extend()
                     yield message
-                elif not consumer.exhausted:
+                    continue
+                following = None
+                if consumer.exhausted:
+                    following = bucket.next_meta_seq(consumer.stream_seq, deadline)
+                    if following is None:
+                        return
+                if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)
-                elif patience.expired or not bucket.has_meta_after(consumer.stream_seq, deadline):
-                    return
-                else:
-                    if consumer.stream_seq == ended_at:
-                        bucket.js.connection.closing.wait(_LAG)
-                    ended_at = consumer.stream_seq
-                    consumer.follow(until_empty=True)
+                if horizon is None or (following or 0) > horizon:
+                    if horizons == _HORIZONS:
+                        return
+                    horizons += 1
+                    horizon = bucket.last_meta_seq(deadline)
+                bucket.js.connection.closing.wait(_LAG)
+                consumer.follow(until_empty=True)
         finally:
             consumer.close()
 

@@ -232,7 +232,7 @@ def _purge_all(bucket: Bucket, committed: list[Committed], deadline: Deadline) -
         try:
             bucket.take_purge(request, deadline)
         except ObjStoreError:
-            purge_replaced(bucket, Committed(0, (nuid,)), deadline)
+            purge_replaced(bucket, Committed(0, (nuid,)))
 
 
 def _purge_chunks(bucket: Bucket, infos: list[ObjectInfo]) -> None:

@@ -86,8 +86,9 @@ class ObjectReader(io.RawIOBase):
         self._block = bytearray()
         self._block_start = 0  # position of the block's first byte in the object
         self._block_end = 0
-        self._hash = new_hash()
-        self._hashed = 0  # bytes fed to the hash: the object's first ones
+        # The hash, and the number of bytes fed to it: the object's first ones. In one, so
+        # that no interrupt comes between them.
+        self._hash = (new_hash(), 0)
         self._digest = self._check_digest() if verify else None
         partial = self.size < info.size
         self._chunks = ChunkStream(bucket, info, partial=partial) if info.size else None
@@ -186,19 +187,21 @@ class ObjectReader(io.RawIOBase):
         """Return bytes up to and with the next newline, at most `size`."""
         self._check_usable()
         limit = -1 if size is None else operator.index(size)
-        line = b""
-        while self._position < self._end and len(line) != limit:
+        pieces: list[bytes] = []
+        length = 0
+        while self._position < self._end and length != limit:
             if not self._block_start <= self._position < self._block_end:
                 self._fill_block(_LEAST_READ)
             start = self._position - self._block_start
             end = min(self._block_end, self._end) - self._block_start
             if limit >= 0:
-                end = min(end, start + limit - len(line))
+                end = min(end, start + limit - length)
             newline = self._block.find(b"\n", start, end)
-            line += self.read((end if newline < 0 else newline + 1) - start)
+            pieces.append(self.read((end if newline < 0 else newline + 1) - start))
+            length += len(pieces[-1])
             if newline >= 0:
                 break
-        return line
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def write(self, data: ReadableBuffer, /) -> int:
         """Refused: objects are written as a whole."""
@@ -246,28 +249,40 @@ class ObjectReader(io.RawIOBase):
             with bucket_errors(self._bucket_name):
                 self._chunks.seek(position, deadline)
                 count = self._chunks.read_into(view, deadline)
-                if self._digest is not None and position <= self._hashed < position + count:
-                    self._hash.update(view[self._hashed - position : count])
-                    self._hashed = position + count
-                    if self._hashed == self.info.size:
-                        self._verify(deadline)
+                if self._digest is not None:
+                    self._feed(position, view[:count], deadline)
         except ObjStoreError as error:
             self._failure = error
             self._chunks.close()
             raise
+        except BaseException:
+            # An interrupt: how far it came nobody knows, so the next read begins anew.
+            self._chunks.lose_place()
+            raise
         return count
+
+    def _feed(self, position: int, data: memoryview, deadline: Deadline) -> None:
+        """Feed the hash with what it does not know yet; verify at the end of the object."""
+        hasher, hashed = self._hash
+        end = position + len(data)
+        if position <= hashed < end:
+            hasher = hasher.copy()
+            hasher.update(data[hashed - position :])
+            self._hash = (hasher, end)
+            if end == self.info.size:
+                self._verify(deadline)
 
     def _verify(self, deadline: Deadline) -> None:
         """Compare what came with what was stored, and make sure that nothing follows."""
-        surplus = self._chunks.surplus(deadline) if self._chunks is not None else b""
-        if surplus:
-            self._hash.update(surplus)
-        if self._hash.digest() != self._digest:
+        hasher = self._hash[0].copy()
+        if self._chunks is not None:
+            hasher.update(self._chunks.surplus(deadline))
+        if hasher.digest() != self._digest:
             raise DigestMismatchError(
                 self._bucket_name,
                 self.info.name,
                 expected=self.info.digest,
-                actual=format_digest(self._hash.digest()),
+                actual=format_digest(hasher.digest()),
             )
         self.verified = True
 
@@ -304,10 +319,8 @@ class ObjectReader(io.RawIOBase):
 
     def close(self) -> None:
         """Leave nothing behind on the server. Twice is fine."""
-        if not self.closed:
-            if getattr(self, "_chunks", None) is not None:
-                self._chunks.close()  # type: ignore[union-attr]
-            self._block = bytearray()
+        if not self.closed and getattr(self, "_chunks", None) is not None:
+            self._chunks.close()  # type: ignore[union-attr]
         super().close()
 
     def __enter__(self) -> ObjectReader:

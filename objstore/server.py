@@ -28,7 +28,7 @@ import sysconfig
 import tempfile
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from subprocess import DEVNULL, PIPE, STDOUT
 from types import TracebackType
@@ -61,6 +61,10 @@ _STOP_TIMEOUT = 5.0
 #: Most bytes and lines of the log that an error quotes.
 _QUOTED_BYTES = 4096
 _QUOTED_LINES = 8
+
+# What becomes the server waits for a line, which comes when the guard is there. Should the
+# owner die before that, the end of the pipe comes instead, and so does that of the server.
+_GATE = 'read -r _ && exec "$@" </dev/null'
 
 # $1 is the server's process id, $2 the temporary directory, if there is one. Nobody writes
 # to the two pipes, `read` returns when the last writer is gone: standard input tells of the
@@ -267,16 +271,21 @@ class _Processes:
         if sys.platform == "win32":
             self._server = _spawn(command, stdin=DEVNULL, stdout=log, stderr=STDOUT)
             return self._server.pid
-        # The server holds the writing end as its standard input, for as long as it lives.
+        # The server holds the writing end for as long as it lives.
         reading, writing = os.pipe()
+        gate, opener = os.pipe()
         try:
-            self._server = _spawn(command, stdin=writing, stdout=log, stderr=STDOUT)
+            gated = ["/bin/sh", "-c", _GATE, "objstore-gate", *command]
+            self._server = _spawn(
+                gated, stdin=gate, stdout=log, stderr=STDOUT, inherited=(writing,)
+            )
             pid = self._server.pid
             guard = ["/bin/sh", "-c", _GUARD, "objstore-guard", str(pid), str(self._scratch or "")]
             self._guard = _spawn(guard, stdin=PIPE, stdout=reading, stderr=DEVNULL)
+            os.write(opener, b"\n")
         finally:
-            os.close(reading)
-            os.close(writing)
+            for end in (reading, writing, gate, opener):
+                os.close(end)
         return pid
 
     def wait_for_url(self, ports_file: Path, log_path: Path, deadline: Deadline) -> str:
@@ -357,7 +366,12 @@ if sys.platform != "win32":
 
 
 def _spawn(
-    command: list[str], *, stdin: int, stdout: int | IO[bytes], stderr: int
+    command: list[str],
+    *,
+    stdin: int,
+    stdout: int | IO[bytes],
+    stderr: int,
+    inherited: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a process that no terminal and no process group of ours can signal."""
     return subprocess.Popen(
@@ -366,6 +380,7 @@ def _spawn(
         stdout=stdout,
         stderr=stderr,
         bufsize=0,
+        pass_fds=inherited,
         start_new_session=True,
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
     )

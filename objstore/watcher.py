@@ -156,9 +156,8 @@ class ObjectWatcher:
         """Whether this really is all that was there: as in a listing, the leader says so."""
         self._patience = self._patience or Deadline(_LAG_TIMEOUT)
         try:
-            return self._patience.expired or not self._bucket.has_meta_after(
-                self._consumer.stream_seq, deadline
-            )
+            following = self._bucket.next_meta_seq(self._consumer.stream_seq, deadline)
+            return self._patience.expired or following is None
         except ConnectionLostError:
             if self._bucket.js.connection.state is State.CLOSED:
                 raise

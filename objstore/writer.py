@@ -356,7 +356,7 @@ class ObjectWriter(io.RawIOBase):
         self._info = replace(info, revision=committed.revision)
         self._release()
         self._deadline.extend()
-        purge_replaced(self._bucket, committed, self._deadline)
+        purge_replaced(self._bucket, committed)
 
     def _finished(self) -> ObjectInfo:
         """Return what is known of the object when all of its bytes are stored."""

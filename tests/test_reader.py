@@ -13,6 +13,7 @@ import lzma
 import pickle
 import shutil
 import tarfile
+import threading
 import wave
 import weakref
 import zipfile
@@ -39,6 +40,7 @@ from tests.helpers import pattern, wait_until
 from tests.io_checks import TEXT, check_raw_reader
 from tests.raw_bucket import RawBucket, digest_of
 
+TIMEOUT = 10.0
 KIB = 1 << 10
 MIB = 1 << 20
 
@@ -631,6 +633,35 @@ def test_reader_in_a_cycle_is_collected_silently(store: ObjectStore, raw: RawBuc
     assert not any(reference() for reference in readers)
     assert store.get_bytes("a") == pattern(300_000)
     assert raw.consumers == 0
+
+
+@pytest.mark.slow
+def test_wrapper_in_a_cycle_is_collected_whatever_the_thread_was_doing(
+    client: Client, store: ObjectStore, raw: RawBucket
+) -> None:
+    """A wrapper of the standard library closes the reader, in the middle of anything."""
+
+    class Wrapper(io.BufferedReader):
+        itself: Wrapper
+
+    store.put("a", bytes(16 * MIB))
+    gc.disable()
+    reader = store.get("a")
+    reader.read(6 * MIB)
+    wrapper = Wrapper(reader)
+    wrapper.itself = wrapper
+    del reader, wrapper
+
+    def collect() -> None:
+        with client._connection._lock:
+            gc.collect()
+
+    thread = threading.Thread(target=collect, daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    gc.enable()
+    assert not thread.is_alive()
+    wait_until(lambda: raw.consumers == 0)
 
 
 def test_reader_outlives_its_store_and_client_variable(server: Any, bucket: str) -> None:

@@ -22,6 +22,7 @@ from typing import Any
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.dispatcher import Dispatcher
 from objstore.core.link import Link
+from objstore.core.lock import InterruptibleLock
 from objstore.core.options import ConnectOptions
 from objstore.core.pool import ServerPool
 from objstore.core.protocol import (
@@ -48,6 +49,8 @@ from objstore.errors import (
 
 __all__ = ["Connection", "Headers", "State"]
 
+#: Bytes that the server may send ahead, to all who receive together.
+_MAX_AHEAD = 32 << 20
 #: Seconds that `close` waits for the reader thread, which has nothing left to wait for.
 _JOIN_TIMEOUT = 5.0
 
@@ -85,7 +88,7 @@ class Connection:
         self._lock = threading.Lock()
         self._changed = threading.Condition(self._lock)
         # The sending half of the link; the only lock that is held over I/O.
-        self._write_lock = threading.Lock()
+        self._write_lock = InterruptibleLock()
         self._state = State.IDLE
         self._link: Link | None = None
         self._failure: ObjStoreError | None = None
@@ -293,10 +296,9 @@ class Connection:
         """
         if link is None:
             link = self._await_link(deadline)
-        remaining = deadline.remaining()
-        if not self._write_lock.acquire(timeout=-1 if remaining is None else remaining):
-            raise RequestTimeoutError("other threads have been sending all the time")
         try:
+            if not self._write_lock.acquire(deadline.remaining()):
+                raise RequestTimeoutError("other threads have been sending all the time")
             with self._lock:
                 if self._link is not link:
                     raise self._lost_error()
@@ -350,12 +352,15 @@ class Connection:
 
     def send_said(self) -> None:
         """Send what was said and close what was retired, unless a sender is about to."""
-        while self.has_unsent and self._write_lock.acquire(blocking=False):
+        while self.has_unsent:
             try:
+                if not self._write_lock.acquire(0):
+                    return
                 while self._retired:
                     self._retired.popleft().transport.close()
-                with self._lock:
-                    link = self._link
+                # Without the lock: the collector may have interrupted who holds it, to close
+                # a file that wraps one of ours.
+                link = self._link
                 if link and not link.transport.try_send(b"".join(self._take_said(link))):
                     return
             except OSError:
@@ -530,6 +535,15 @@ class Connection:
                     # Goes out in one write with the first request.
                     link.said.append(encode_sub(inbox.subject("*"), inbox.key))
                 return inbox
+
+    def share(self, most: int) -> int:
+        """
+        Return how many bytes one of those that receive now may have sent ahead.
+
+        The server cuts a connection for which 64 MiB wait, whoever asked for them.
+        """
+        with self._lock:
+            return min(most, _MAX_AHEAD // max(self._routes.inbox_count, 1))
 
     def forget(self, inbox: Inbox, farewell: bytes = b"") -> None:
         """Note that an inbox is done with. Takes no lock, so finalizers may call it."""

@@ -50,6 +50,8 @@ _BUFFER_SIZE = 1 << 20
 _MAX_KEPT = 8
 #: A buffer with less room than this is not worth a system call; a new one is started.
 _LEAST_ROOM = 1 << 14
+#: Payloads with fewer bytes are copied.
+_COPY_BELOW = 1 << 13
 #: Bytes of the longest line accepted: `INFO` lists every server of a cluster.
 _MAX_LINE = 64 << 10
 _MAX_INFO_LINE = 1 << 20
@@ -282,6 +284,9 @@ class Parser:
         if block is not None:
             parse_status(block)  # refuse a block that is none before anybody waits for it
         payload = self._view[start + header : end - 2]
+        if len(payload) < _COPY_BELOW:
+            # It may wait long, and would keep all of the buffer from being used again.
+            payload = memoryview(bytes(payload))
         self._start, self._head, self._size = end, None, 0
         return Message(subject, sid, reply, payload, block)
 

@@ -84,6 +84,11 @@ class Routes:
         self._inboxes[inbox.key] = inbox
         return inbox
 
+    @property
+    def inbox_count(self) -> int:
+        """Number of inboxes that are not forgotten yet."""
+        return len(self._inboxes)
+
     def forget_inbox(self, key: str | int) -> None:
         """Drop an inbox, if it is there."""
         self._inboxes.pop(key, None)

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Inbox", "MessageQueue", "Subscription"]
 
+#: Bytes that a message takes beside its payload.
+_OVERHEAD = 256
 #: Bytes that may wait in a queue. What readers of objects ask for stays far below.
 _MAX_PENDING = 64 << 20
 
@@ -51,7 +53,7 @@ class MessageQueue:
 
     def deliver(self, batch: list[Message]) -> None:
         """Hand over messages that came together: one wake-up for all of them."""
-        self._delivered += sum(len(message.payload) for message in batch)
+        self._delivered += sum(len(message.payload) + _OVERHEAD for message in batch)
         if self._delivered - self._taken > self._limit and self._failure is None:
             self._overflow()
         if self._failure is None:
@@ -98,7 +100,7 @@ class MessageQueue:
                 raise fresh(self._failure or ConnectionLostError("the queue has ended"))
             self._current.extend(batch)
         message = self._current.popleft()
-        self._taken += len(message.payload)
+        self._taken += len(message.payload) + _OVERHEAD
         return message
 
 

@@ -90,6 +90,7 @@ class OrderedConsumer:
         self._until_empty = until_empty
         self._bytes = _WINDOW // _REQUESTS
         self._batch = max(1, self._bytes // (message_size + _MESSAGE_OVERHEAD))
+        self._least_bytes = min(message_size + _MESSAGE_OVERHEAD, self._bytes)
         self._stopped = False
         self._lost = True  # whether there is no consumer that could be asked
         self.exhausted = False
@@ -119,16 +120,20 @@ class OrderedConsumer:
     def _create(self, deadline: Deadline) -> None:
         """Make a consumer that goes on where the last one stopped."""
         self._name = next_nuid()
+        self._inbox = self._js.connection.inbox(deadline, private=True)
+        self._requests: deque[list[int]] = deque()  # [number, messages left, asked], oldest first
+        self._next_number = 0
+        self._consumer_seq = 0
         body = {"stream_name": self._stream, "config": self._config()}
-        info = self._js.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body, deadline)
+        try:
+            info = self._js.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body, deadline)
+        except BaseException:
+            self._inbox.close(self._farewell())  # it may be there all the same
+            raise
         self.pending = int(info.get("num_pending", 0))
         if self._policy == "new" and not self._started:
             # Should this consumer be replaced, its successor begins at the same place.
             self.stream_seq, self._started = int(info["delivered"]["stream_seq"]), True
-        self._inbox = self._js.connection.inbox(deadline, private=True)
-        self._requests: deque[list[int]] = deque()  # [number, messages left], oldest first
-        self._next_number = 0
-        self._consumer_seq = 0
         self._silence.extend()
         self._lost = False
         if self._stopped:
@@ -157,8 +162,11 @@ class OrderedConsumer:
         buffers = []
         # "No messages" to one is no end while another is being served.
         most = 1 if self._until_empty else _REQUESTS
+        # Less than the window where many receive at once, but a message at least.
+        most_bytes = max(self._js.connection.share(self._bytes), self._least_bytes)
+        batch = max(1, self._batch * most_bytes // self._bytes)
         while len(self._requests) + len(asked) < most:
-            body: dict[str, Any] = {"batch": self._batch, "max_bytes": self._bytes}
+            body: dict[str, Any] = {"batch": batch, "max_bytes": most_bytes}
             if self._until_empty:
                 body["no_wait"] = True
             else:
@@ -168,7 +176,7 @@ class OrderedConsumer:
             reply = self._inbox.subject(self._next_number)
             self._inbox.published.add(subject)
             buffers += encode_pub(subject, encode_body(body), reply)
-            asked.append([self._next_number, self._batch])
+            asked.append([self._next_number, batch, batch])
             self._next_number += 1
         if buffers:
             self._js.connection.send(buffers, deadline.rest(), link=self._inbox.link)
@@ -246,8 +254,9 @@ class OrderedConsumer:
             self._requests.remove(ended)
             if block.status == 404 and self._until_empty:
                 self.exhausted = True
-            elif block.status == 409 and ended[1] == self._batch:
-                self._bytes *= 2  # not even one message fits
+            elif block.status == 409 and ended[1] == ended[2]:
+                # Not even one message fits.
+                self._least_bytes = 2 * max(self._least_bytes, self._bytes)
         else:
             # 409 Consumer Deleted, Leadership Change, Server Shutdown; 503 when it is gone.
             self._replace(deadline)

@@ -12,7 +12,12 @@ from typing import Any
 
 from objstore.core.deadline import Deadline
 from objstore.core.protocol import Message
-from objstore.errors import JetStreamError, NoRespondersError, RequestTimeoutError
+from objstore.errors import (
+    ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
+    RequestTimeoutError,
+)
 from objstore.jetstream.api import JetStream
 from objstore.jetstream.messages import StreamMessage, from_direct
 
@@ -89,6 +94,10 @@ class DirectGet:
             raise JetStreamError(block.status or 0, 0, block.description)
         up_to_seq = block.fields.get("Nats-UpTo-Sequence", ["0"])[0]
         self.up_to_seq = int(up_to_seq) if up_to_seq.isdigit() else 0
+
+    def stop(self) -> None:
+        """Let `next` raise ConnectionLostError, in whichever thread it waits."""
+        self._inbox.end(ConnectionLostError("the request is given up"))
 
     def close(self) -> None:
         """Take no more messages. Twice is fine."""
