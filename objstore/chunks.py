@@ -246,7 +246,8 @@ class ChunkStream:
 
     def surplus(self, deadline: Deadline) -> bytes:
         """Return a few of the bytes behind the end: there must be none."""
-        while not self._rest and self._pending:
+        unknown = self._pending is None and not self._single
+        while not self._rest and (self._pending or unknown):
             message = self._take(1, deadline)
             if message is None:
                 break
@@ -283,7 +284,7 @@ class ChunkStream:
             sequences = self._index.sequences
             return place < len(sequences) and message.stream_seq == sequences[place]
         behind = self._info.chunks - 1 - place
-        return not self._partial or message.pending in (None, behind)
+        return not self._partial or self._single or message.pending == behind
 
     def _take(self, wanted: int, deadline: Deadline) -> StreamMessage | None:
         """Return the next chunk; None if where they come from there is none."""

@@ -404,7 +404,7 @@ def test_damage_is_found_by_every_read(
             again()
     assert not reader.verified
     reader.close()
-    assert raw.consumers == 0
+    wait_until(lambda: raw.consumers == 0)
 
 
 @pytest.mark.parametrize("damage", DAMAGE)

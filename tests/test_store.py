@@ -806,14 +806,14 @@ def fill(store: ObjectStore) -> None:
     """Fill a bucket to the last byte."""
     number = 0
     size = 10_000
-    while size:
+    while True:
         try:
             store.put(f"fill-{number}", bytes(size))
         except BucketFullError:
+            if not size:
+                return
             size //= 2
         number += 1
-    with pytest.raises(BucketFullError):
-        store.put(f"fill-{number}", b"")
 
 
 def test_full_bucket_takes_nothing_and_loses_nothing(client: Client, bucket: str) -> None:

@@ -62,6 +62,8 @@ class DirectGet:
         self.exhausted = False
         self.up_to_seq = 0
         self._inbox = js.ask(f"DIRECT.GET.{target}", body, deadline).inbox
+        # nats-server 2.11 counts the message itself among those that follow it.
+        self._surplus = str(js.connection.info.get("version")).startswith("2.11.")
 
     def next(self, timeout: float | None) -> StreamMessage | None:
         """
@@ -80,6 +82,8 @@ class DirectGet:
             message = from_direct(answer)
             if message.pending is None:
                 self.close()  # a single message, and no word of an end behind it
+            elif self._surplus and message.pending:
+                message = message._replace(pending=message.pending - 1)
             return message
         self.close()
         self._take_end(answer)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,6 +15,7 @@ import pytest
 import trustme
 
 from objstore.core.connection import Connection
+from objstore.core.lock import InterruptibleLock
 from objstore.core.options import make_options
 
 __all__: list[str] = []
@@ -23,6 +26,35 @@ def background() -> Iterator[ThreadPoolExecutor]:
     """Threads to run calls in: `background.submit(function, ...).result(TIMEOUT)`."""
     with ThreadPoolExecutor(max_workers=50, thread_name_prefix="test") as executor:
         yield executor
+
+
+@pytest.fixture
+def taken(
+    background: ThreadPoolExecutor,
+) -> Callable[[InterruptibleLock], contextlib.AbstractContextManager[None]]:
+    """A context in which another thread has a lock: `with taken(lock):`."""
+
+    @contextlib.contextmanager
+    def taken(lock: InterruptibleLock) -> Iterator[None]:
+        has_it, done = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            try:
+                assert lock.acquire(None)
+                has_it.set()
+                assert done.wait(10)
+            finally:
+                lock.release()
+
+        holding = background.submit(hold)
+        try:
+            assert has_it.wait(10)
+            yield
+        finally:
+            done.set()
+            holding.result(10)
+
+    return taken
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ MUCH_SAID = b"PUB a %d\r\n%b\r\n" % (MUCH, bytes(MUCH))
 
 MakeConnection = Callable[..., Connection]
 MakeServer = Callable[..., LocalServer]
+Taken = Callable[..., contextlib.AbstractContextManager[None]]
 
 
 def serve(conn: FakeConnection) -> None:
@@ -697,14 +698,53 @@ def test_interrupted_write_drops_the_connection(
         assert ask(connection) == b"hello"
 
 
-def test_busy_senders_are_waited_for_only_so_long(make_connection: MakeConnection) -> None:
+def test_busy_senders_are_waited_for_only_so_long(
+    make_connection: MakeConnection, taken: Taken
+) -> None:
     """The lock of the sending half counts as waiting."""
     with FakeServer(serve) as server:
         connection = make_connection(server.url)
         connection.connect()
-        with connection._write_lock, pytest.raises(RequestTimeoutError, match="other threads"):
+        with (
+            taken(connection._write_lock),
+            pytest.raises(RequestTimeoutError, match="other threads"),
+        ):
             connection.publish("a", timeout=SHORT)
         assert ask(connection) == b"hello"
+
+
+def test_handler_that_sends_in_the_middle_of_a_send_is_refused(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal or the collector may run code of ours there; the message stays in one piece."""
+    arrived = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        assert conn.expect("PUB").payload == b"whole"
+        conn.expect("UNSUB")
+        assert conn.expect("PUB").payload == b"next"
+        arrived.set()
+
+    with FakeServer(script) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        inbox = connection.inbox(Deadline(TIMEOUT))
+        real_send = TCPTransport.send
+
+        def interrupted(*args: Any) -> None:
+            monkeypatch.setattr(TCPTransport, "send", real_send)
+            inbox.close(b"UNSUB 9\r\n")
+            with pytest.raises(RuntimeError, match="signal handler"):
+                connection.publish("a", b"torn")
+            assert connection._write_lock.locked()
+            real_send(*args)
+
+        monkeypatch.setattr(TCPTransport, "send", interrupted)
+        connection.publish("a", b"whole")
+        connection.publish("a", b"next")
+        assert arrived.wait(TIMEOUT)
 
 
 def test_without_time_a_message_is_sent_if_that_needs_no_waiting(
@@ -863,7 +903,9 @@ def test_private_inbox_has_a_subscription_of_its_own(make_connection: MakeConnec
         assert ended.wait(TIMEOUT)
 
 
-def test_abandoned_inbox_is_forgotten_by_the_next_to_send(make_connection: MakeConnection) -> None:
+def test_abandoned_inbox_is_forgotten_by_the_next_to_send(
+    make_connection: MakeConnection, taken: Taken
+) -> None:
     """A finalizer takes no lock and sends nothing; the farewell goes out with what comes next."""
     ended = threading.Event()
 
@@ -879,12 +921,26 @@ def test_abandoned_inbox_is_forgotten_by_the_next_to_send(make_connection: MakeC
     with FakeServer(script) as server:
         connection = make_connection(server.url)
         inbox = connection.inbox(Deadline(TIMEOUT), private=True)
-        with connection._lock, connection._write_lock:
+        with connection._lock, taken(connection._write_lock):
             inbox.abandon(b"".join(map(bytes, encode_pub("farewell", b""))))
         connection.publish("next")
         assert ended.wait(TIMEOUT)
         connection.inbox(Deadline(TIMEOUT))
         assert len(connection._routes._inboxes) == 1
+
+
+def test_those_who_receive_share_what_may_be_sent_ahead(make_connection: MakeConnection) -> None:
+    """The more there are, the less for each, up to what one asks for; who is done counts not."""
+    with FakeServer(ignore) as server:
+        connection = make_connection(server.url)
+        assert connection.share(8 << 20) == 8 << 20
+        inboxes = [connection.inbox(Deadline(TIMEOUT)) for _ in range(16)]
+        assert connection.share(8 << 20) == 2 << 20
+        assert connection.share(1 << 20) == 1 << 20
+        for inbox in inboxes:
+            inbox.close()
+        connection.inbox(Deadline(TIMEOUT))
+        assert connection.share(8 << 20) == 8 << 20
 
 
 # Closing
@@ -1057,7 +1113,11 @@ def test_subscription_that_is_closed_ends(make_connection: MakeConnection) -> No
 
 @pytest.mark.parametrize("lost", [False, True])
 def test_abandoned_connection_ends_its_thread(
-    lost: bool, make_connection: MakeConnection, server: LocalServer, background: ThreadPoolExecutor
+    lost: bool,
+    make_connection: MakeConnection,
+    server: LocalServer,
+    background: ThreadPoolExecutor,
+    taken: Taken,
 ) -> None:
     """When nobody holds it any more, connected or reconnecting; without waiting for a lock."""
     with Proxy(server.port) as proxy:
@@ -1068,7 +1128,8 @@ def test_abandoned_connection_ends_its_thread(
             proxy.refuse()
             proxy.cut()
             wait_until(lambda: connection.state is State.RECONNECTING)
-        with connection._lock, connection._write_lock:  # a finalizer may run anywhere
+        # A finalizer may run anywhere.
+        with connection._lock, taken(connection._write_lock):
             connection.abandon()
         assert isinstance(waiting.exception(TIMEOUT), ConnectionLostError)
         wait_until(lambda: connection.state is State.CLOSED)
@@ -1304,6 +1365,7 @@ def test_nothing_leaks(server: LocalServer, dead_port: int) -> None:
     assert count_resources() == before
 
 
+@pytest.mark.slow
 @needs_proc
 def test_failed_handshakes_leak_nothing(
     make_connection: MakeConnection, server_context: ssl.SSLContext

@@ -373,5 +373,5 @@ def test_file_that_is_no_certificate_is_named(tmp_path: Path) -> None:
     """`ssl` would not say which file it is."""
     path = tmp_path / "text.pem"
     path.write_text("not a certificate")
-    with pytest.raises(ValueError, match="tls_cacert: .*text.pem"):
+    with pytest.raises(ValueError, match=r"tls_cacert: .*text.pem"):
         make_options(tls_cacert=path)

@@ -225,15 +225,23 @@ def test_buffers_are_used_again(held: int) -> None:
 
 
 def test_payloads_are_not_copied() -> None:
-    """A payload lies in the buffer that it was received into."""
+    """A large payload lies in the buffer that it was received into."""
     parser = Parser()
     room = parser.writable()
-    data = msg("a", 1, "", b"hello")
+    data = msg("a", 1, "", bytes(100_000))
     room[: len(data)] = data
     (event,) = parser.received(len(data))
     assert isinstance(event, Message)
-    room[len(data) - 7] = ord("j")
-    assert bytes(event.payload) == b"jello"
+    room[len(data) - 3] = 1
+    assert event.payload[-1] == 1
+
+
+def test_small_payloads_keep_no_buffer() -> None:
+    """However many wait: a few bytes do not keep a large buffer from being used again."""
+    parser = Parser(64 * KIB)
+    (event,) = parser.feed(msg("a", 1, "", b"hello"))
+    assert isinstance(event, Message)
+    assert len(event.payload.obj) == 5
 
 
 def test_many_small_messages() -> None:

@@ -94,11 +94,12 @@ def test_what_is_gone_receives_nothing(routes: Routes, link: Link) -> None:
     """To drop it twice is fine."""
     subscription, inbox = routes.subscribe("a", ""), routes.open_inbox(link, private=False)
     shared = routes.subscriptions[0].sid
-    assert subscription in routes
+    assert subscription in routes and routes.inbox_count == 1
     assert [routes.unsubscribe(subscription) for _ in range(2)] == [True, False]
     assert subscription not in routes
     for _ in range(2):
         routes.forget_inbox(inbox.key)
+    assert routes.inbox_count == 0
     messages = message(subscription.sid, "a"), message(shared, inbox.subject())
     assert receivers(routes, *messages) == []
 

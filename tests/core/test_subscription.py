@@ -93,21 +93,29 @@ def test_first_failure_counts() -> None:
 
 
 def test_limit_ends_the_queue() -> None:
-    """Up to it everything waits; one byte more ends the queue, but loses nothing before."""
-    queue = MessageQueue(limit=10)
-    queue.deliver([message(b"12345")])
-    queue.deliver([message(b"67890")])
+    """Up to it everything waits; more ends the queue, but loses nothing before."""
+    queue = MessageQueue(limit=2000)
+    queue.deliver([message(bytes(700))])
+    queue.deliver([message(bytes(700))])
     assert not queue.ended
-    queue.deliver([message(b"x")])
+    queue.deliver([message(bytes(700))])
     assert queue.ended
-    assert [take(queue), take(queue)] == [b"12345", b"67890"]
-    with pytest.raises(SlowConsumerError, match="10 bytes"):
+    assert [take(queue), take(queue)] == [bytes(700), bytes(700)]
+    with pytest.raises(SlowConsumerError, match="2000 bytes"):
         queue.next(0)
+
+
+def test_empty_messages_count_as_well() -> None:
+    """A message takes memory beside its payload."""
+    queue = MessageQueue(limit=100_000)
+    for _ in range(1000):
+        queue.deliver([message(b"")])
+    assert queue.ended
 
 
 def test_what_was_taken_makes_room() -> None:
     """The limit is for what waits, not for all that ever came."""
-    queue = MessageQueue(limit=10)
+    queue = MessageQueue(limit=1000)
     for _ in range(10):
         queue.deliver([message(b"12345"), message(b"67890")])
         assert [take(queue), take(queue)] == [b"12345", b"67890"]
@@ -138,7 +146,7 @@ def test_end_by_the_limit_is_announced() -> None:
 
 def test_one_thread_delivers_while_another_takes(background: ThreadPoolExecutor) -> None:
     """Nothing is lost, doubled or reordered, and the limit counts right."""
-    queue = MessageQueue(limit=1 << 20)
+    queue = MessageQueue(limit=1 << 24)
     total = 20_000
 
     def deliver() -> None:

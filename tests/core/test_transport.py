@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import select
 import socket
 import ssl
@@ -22,7 +21,7 @@ from objstore.core import transport as module
 from objstore.core.deadline import Deadline
 from objstore.core.options import make_tls_context
 from objstore.core.transport import TCPTransport, TLSTransport, Transport
-from tests.helpers import wait_until
+from tests.helpers import pattern, wait_until
 from tests.proxy import Proxy
 
 #: Seconds to wait for what must happen.
@@ -111,14 +110,9 @@ def read(peer: socket.socket, count: int) -> bytes:
         return file.read(count)
 
 
-def patterned(count: int) -> bytes:
-    """Return bytes of which no two blocks are alike."""
-    return hashlib.shake_128(b"pattern").digest(count)
-
-
 def fill(transport: Transport) -> bytes:
     """Send until the peer takes no more; return what was sent, in part not yet out."""
-    sent = patterned(MUCH)
+    sent = pattern(MUCH)
     assert not transport.try_send(sent)
     return sent
 
@@ -153,7 +147,7 @@ def test_full_buffer_does_not_mean_that_there_is_more(pair: Pair) -> None:
 
 def test_small_buffers_receive_everything(pair: Pair) -> None:
     """Nothing is lost between two receives, however small."""
-    data = patterned(1000)
+    data = pattern(1000)
     pair.peer.sendall(data)
     assert b"".join(receive(pair.transport, 1) for _ in data) == data
 
@@ -208,8 +202,8 @@ def test_shut_down_wakes_who_receives(pair: Pair, background: ThreadPoolExecutor
         [],
         [b""],
         [b"line\r\n", bytearray(b"block"), memoryview(b"payload"), b"\r\n"],
-        [b"line\r\n", memoryview(patterned(300_000)), b"\r\n"],
-        [patterned(1 << 18), b"x", patterned((1 << 18) + 1)],
+        [b"line\r\n", memoryview(pattern(300_000)), b"\r\n"],
+        [pattern(1 << 18), b"x", pattern((1 << 18) + 1)],
         [b"x"] * 3000,
         [bytes([number % 256]) * 100 for number in range(3000)],
     ],
@@ -228,7 +222,7 @@ def test_sends_all_buffers_in_order(
 
 def test_send_waits_for_a_slow_peer(pair: Pair, background: ThreadPoolExecutor) -> None:
     """More than the system buffers goes out as the peer reads it."""
-    data = patterned(MUCH)
+    data = pattern(MUCH)
     sending = background.submit(pair.transport.send, [data], Deadline(TIMEOUT))
     assert read(pair.peer, len(data)) == data
     sending.result(TIMEOUT)
@@ -329,7 +323,7 @@ def test_large_transfers_in_both_directions_at_once(
     pair: Pair, background: ThreadPoolExecutor
 ) -> None:
     """One thread sends while another receives, and neither waits for the other."""
-    data = patterned(2 * MUCH)
+    data = pattern(2 * MUCH)
     echoing = background.submit(echo, pair.peer)
     receiving = background.submit(receive, pair.transport, len(data))
     for start in range(0, len(data), 1_000_000):
@@ -637,7 +631,7 @@ def test_tls_in_segments_of_one_byte(
     ca_file: Path, server_context: ssl.SSLContext, background: ThreadPoolExecutor
 ) -> None:
     """Records are cut anywhere, in the handshake and behind it."""
-    data = patterned(5000)
+    data = pattern(5000)
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         Proxy(listener.getsockname()[1]) as proxy,
@@ -676,7 +670,7 @@ def test_what_is_left_after_some_bytes(buffers: list[bytes], count: int) -> None
 @pytest.mark.parametrize("size", [1, 100, (1 << 18) - 1, 1 << 18, (1 << 18) + 1, 1 << 20])
 def test_blocks_for_encryption_are_bounded(size: int) -> None:
     """Small buffers are joined, large ones are cut: few turns of the lock, and short ones."""
-    buffers = [b"head", patterned(size), b"tail"] * 3
+    buffers = [b"head", pattern(size), b"tail"] * 3
     blocks = list(module._blocks(buffers))
     assert b"".join(blocks) == b"".join(buffers)
     assert all(0 < len(block) <= 1 << 18 for block in blocks)
