@@ -137,13 +137,6 @@ class Bucket:
             last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
         return 0 if last is None else last.stream_seq
 
-    def next_meta_seq(self, stream_seq: int, deadline: Deadline) -> int | None:
-        """Return the sequence of the first meta behind one, as the leader has it."""
-        subjects = naming.meta_subjects(self.name)
-        with bucket_errors(self.name):
-            found = self.js.next_message(self.stream, subjects, stream_seq + 1, deadline)
-        return None if found is None else found.stream_seq
-
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """
         Return the info in a meta message; `name` is the one that was asked for.

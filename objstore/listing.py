@@ -153,18 +153,16 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                     patience.extend()
                     yield message
                     continue
-                following = None
-                if consumer.exhausted:
-                    following = bucket.next_meta_seq(consumer.stream_seq, deadline)
-                    if following is None:
-                        return
                 if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)
-                if horizon is None or (following or 0) > horizon:
+                last = bucket.last_meta_seq(deadline)
+                if consumer.stream_seq >= last:
+                    return
+                if horizon is None or consumer.stream_seq >= horizon:
                     if horizons == _HORIZONS:
                         return
                     horizons += 1
-                    horizon = bucket.last_meta_seq(deadline)
+                    horizon = last
                 bucket.js.connection.closing.wait(_LAG)
                 consumer.follow(until_empty=True)
         finally:

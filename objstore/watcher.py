@@ -156,8 +156,8 @@ class ObjectWatcher:
         """Whether this really is all that was there: as in a listing, the leader says so."""
         self._patience = self._patience or Deadline(_LAG_TIMEOUT)
         try:
-            following = self._bucket.next_meta_seq(self._consumer.stream_seq, deadline)
-            return self._patience.expired or following is None
+            last = self._bucket.last_meta_seq(deadline)
+            return self._patience.expired or self._consumer.stream_seq >= last
         except ConnectionLostError:
             if self._bucket.js.connection.state is State.CLOSED:
                 raise

@@ -140,6 +140,7 @@ def test_chunks_between_those_of_others_are_found(store: ObjectStore, raw: RawBu
 
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "no-direct"])
 @pytest.mark.parametrize("lost", range(5))
+@pytest.mark.slow
 def test_lost_chunk_is_never_read_over(
     client: Client, store: ObjectStore, raw: RawBucket, lost: int, direct: bool
 ) -> None:
@@ -327,6 +328,7 @@ def test_bucket_made_again_is_another(client: Client, store: ObjectStore) -> Non
         reader.read()
 
 
+@pytest.mark.slow
 def test_expired_chunks_are_missing(client: Client, bucket: str) -> None:
     """They are older than their meta by the time of the upload."""
     store = client.create_object_store(bucket, ttl=0.5)
@@ -422,6 +424,7 @@ NO_LEADER = {
 
 @pytest.mark.parametrize("answer", NO_LEADER)
 @pytest.mark.parametrize("asked", ["create", "pull"])
+@pytest.mark.slow
 def test_stream_without_a_leader_is_waited_for(asked: str, answer: str) -> None:
     """An election takes seconds, and is no reason to fail."""
 
@@ -441,6 +444,7 @@ def test_stream_without_a_leader_is_waited_for(asked: str, answer: str) -> None:
 
 
 @pytest.mark.parametrize("answer", NO_LEADER)
+@pytest.mark.slow
 def test_stream_that_gets_no_leader_is_an_error_at_the_deadline(answer: str) -> None:
     def refuse(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
         NO_LEADER[answer](bucket, conn, command)

@@ -142,6 +142,7 @@ def test_put_many_whose_acks_are_lost_is_made_once(
     assert set(raw.chunks) == {info.nuid for info in store.list()}
 
 
+@pytest.mark.slow
 def test_change_that_finds_no_server_again_is_of_unknown_outcome(
     server: LocalServer, store: ObjectStore, raw: RawBucket
 ) -> None:
@@ -454,6 +455,7 @@ def test_answer_that_is_no_ack_is_no_success(answer: Any) -> None:
         assert store.get_bytes("a") == b"new"
 
 
+@pytest.mark.slow
 def test_timeout_after_a_lost_publish_is_of_unknown_outcome() -> None:
     """Within the deadline, and without a purge."""
 

@@ -390,6 +390,7 @@ def test_account_without_jetstream_is_told_at_once(call: Callable[..., object]) 
 
 
 @pytest.mark.parametrize("timeout", [0, 0.1])
+@pytest.mark.slow
 def test_silent_server_is_a_timeout(timeout: float) -> None:
     with scripted(lambda conn, command: None) as server, Client(server.url) as client:
         for call in (

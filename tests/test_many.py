@@ -222,6 +222,7 @@ def test_full_bucket_takes_no_half_objects(client: Client, bucket: str) -> None:
         (None, RequestTimeoutError),
     ],
 )
+@pytest.mark.slow
 def test_bad_ack_of_a_chunk_is_no_success(answer: Any, error: type[Exception]) -> None:
     """No meta of that window goes out, and its chunks are purged."""
 

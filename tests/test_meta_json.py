@@ -100,6 +100,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
     link=st.none() | st.builds(ObjectLink, texts, st.none() | texts.filter(bool)),
     deleted=st.booleans(),
 )
+@pytest.mark.slow
 def test_what_is_written_is_read_again(**fields: Any) -> None:
     info = replace(PLAIN, revision=7, **fields)
     assert decode(encode_info(info), None) == info

@@ -49,6 +49,7 @@ MIB = 1 << 20
 
 
 @pytest.mark.parametrize("chunk_size", [1, 97, 4096, None])
+@pytest.mark.slow
 def test_reader_keeps_the_rules_of_io(store: ObjectStore, chunk_size: int | None) -> None:
     """Whatever the chunks are, a reader is a raw file, and its reads are full."""
     store.put("a", TEXT, chunk_size=chunk_size)

@@ -341,6 +341,7 @@ def behind_proxy(server: LocalServer, bucket: str) -> Iterator[tuple[Proxy, Obje
 
 
 @pytest.mark.parametrize("updates_only", [True, False])
+@pytest.mark.slow
 def test_lost_connection_only_delays(
     server: LocalServer, store: ObjectStore, updates_only: bool
 ) -> None:

@@ -538,6 +538,7 @@ def test_chunk_that_nobody_takes_fails_the_put(status: str) -> None:
         assert "meta" not in bucket.log and bucket.messages == []
 
 
+@pytest.mark.slow
 def test_missing_ack_is_a_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
     """And the chunks are purged, after a while for late ones."""
     monkeypatch.setattr(publisher_module, "_SETTLE_TIMEOUT", 0.1)

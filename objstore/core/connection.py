@@ -247,6 +247,7 @@ class Connection:
         self.was_closed = True
         self.give_up(ConnectionLostError("the connection is closed"))
         self._dispatcher.join(_JOIN_TIMEOUT)
+        self.send_said()  # closes the socket if the thread could not
 
     def reconnect(self) -> None:
         """Give up the link and wait for the next one."""

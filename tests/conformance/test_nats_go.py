@@ -487,10 +487,15 @@ def mirror(client: Client, store: ObjectStore) -> Iterator[ObjectStore]:
     client.delete_object_store(name)
 
 
-def test_object_store_mirror(store: ObjectStore, mirror: ObjectStore) -> None:
+def test_object_store_mirror(client: Client, store: ObjectStore, mirror: ObjectStore) -> None:
     """Get and watch work on a mirror."""
     data = random_bytes(1 * MIB + 3)
     info = store.put("A", data)
+    if server_version(client) < (2, 10):
+        # It cannot give subjects another name: what it holds is not the mirror's.
+        with pytest.raises(JetStreamError):
+            mirror.list()
+        return
     with mirror.watch() as watcher:
         initial = take_initial(watcher)
         (seen,) = initial or take(watcher, 1)
@@ -514,6 +519,10 @@ def test_object_store_mirror_follows_and_is_read_only(
     ):
         change()
         wait_until(lambda: _last_seq(mirror) == _last_seq(store))
+    if server_version(client) < (2, 10):
+        with pytest.raises(ObjectNotFoundError):
+            mirror.get_info("A")
+        return
     assert mirror.get_bytes("A") == b"two"
     assert [info.name for info in mirror.list()] == ["A"]
     assert mirror.get_info("B", show_deleted=True).deleted
@@ -605,8 +614,9 @@ def test_compat_custom_bucket(cluster: Cluster) -> None:
         assert config["max_age"] == 3600 * 10**9
         assert (config["max_bytes"], config["num_replicas"]) == (12345, 3)
         assert config["placement"] == {"cluster": cluster.name, "tags": ["disk:ssd"]}
-        assert config["metadata"]["key"] == "value"
-        assert (config["storage"], config["compression"]) == ("memory", "s2")
+        assert config["storage"] == "memory"
+        if server_version(client) >= (2, 10):  # older ones have neither
+            assert (config["metadata"]["key"], config["compression"]) == ("value", "s2")
         with pytest.raises(JetStreamError, match="no suitable peers"):
             client.create_object_store("NOWHERE", placement=Placement(tags=["disk:tape"]))
         client.delete_object_store("CUSTOM")

@@ -1089,6 +1089,23 @@ def test_close_from_many_threads(
         assert connection.state is State.CLOSED
 
 
+def test_close_closes_what_the_reader_thread_could_not(
+    make_connection: MakeConnection, taken: Taken
+) -> None:
+    """The socket, if somebody had the sending half while the connection was lost."""
+    with FakeServer([FakeConnection.handshake]) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        assert connection._link is not None
+        sock = connection._link.transport._socket  # type: ignore[attr-defined]
+        with taken(connection._write_lock):
+            connection.abandon()
+            wait_until(lambda: connection.state is State.CLOSED)
+            assert sock.fileno() != -1
+        connection.close()
+        assert sock.fileno() == -1
+
+
 def test_subscription_that_is_closed_ends(make_connection: MakeConnection) -> None:
     """For the one who waits, and for the server; twice is fine."""
     ended = threading.Event()

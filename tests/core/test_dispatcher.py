@@ -545,6 +545,7 @@ def test_subscription_closed_while_it_is_restored_is_closed(
         conn.handshake()
         conn.expect("SUB")
         conn.expect("SUB")
+        conn.expect("PUB")
         conn.close()
 
     def second(conn: FakeConnection) -> None:
@@ -570,6 +571,7 @@ def test_subscription_closed_while_it_is_restored_is_closed(
 
         monkeypatch.setattr(connection, "restore", restore)
         subscription = connection.subscribe("news")
+        connection.publish("go")
         assert unsubscribed.wait(TIMEOUT)
 
 

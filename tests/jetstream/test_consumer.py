@@ -353,6 +353,7 @@ def test_who_does_not_wait_survives_a_lost_connection(
             assert number(found[-1]) == 0
 
 
+@pytest.mark.slow
 def test_disconnected_consumer_waits_no_longer_than_it_may(
     server: LocalServer, js: JetStream, stream: str
 ) -> None:
@@ -474,6 +475,7 @@ def test_silence_makes_a_new_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
         assert fake.count["create"] == 2
 
 
+@pytest.mark.slow
 def test_heartbeats_are_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consumer_module, "_SILENCE", 0.3)
     pause = threading.Event()
@@ -594,6 +596,7 @@ def test_refused_successor_is_asked_for_again(err_code: int) -> None:
         assert take(consumer, 3) == [0, 1, 2]
 
 
+@pytest.mark.slow
 def test_successor_that_is_never_made_is_no_message(monkeypatch: pytest.MonkeyPatch) -> None:
     """Within the time that was given, and not much more."""
 
@@ -611,6 +614,7 @@ def test_successor_that_is_never_made_is_no_message(monkeypatch: pytest.MonkeyPa
         assert fake.count["create"] > 2
 
 
+@pytest.mark.slow
 def test_silent_server_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     """To make one consumer after the other is no progress."""
     monkeypatch.setattr(consumer_module, "_SILENCE", 0.05)

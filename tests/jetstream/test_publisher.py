@@ -211,6 +211,7 @@ def test_block_that_is_larger_than_the_window_goes_alone() -> None:
         assert stream.size == 9 * MIB
 
 
+@pytest.mark.slow
 def test_small_messages_count_for_more_than_their_bytes() -> None:
     """A million empty messages are no small thing for a server."""
     stream = Stream(hold=True)
