@@ -382,7 +382,7 @@ def test_lost_connection_at_the_end_of_the_beginning_only_delays(
     """Cut when the leader is asked whether there is more."""
     store.put("a", b"x")
     with behind_proxy(server, store.bucket) as (proxy, far):
-        fired = proxy.on(b'"next_by_subj"', proxy.cut, before=True)
+        fired = proxy.on(b'"last_by_subj"', proxy.cut, before=True)
         with far.watch() as watcher:
             assert take(watcher, 2) == ["a", None]
         assert fired.wait(TIMEOUT)
