@@ -433,7 +433,7 @@ def test_server_that_does_not_answer_is_given_up(
         connection = make_connection(server.url, ping_interval=INTERVAL)
         with pytest.raises(ConnectionLostError, match="does not answer"):
             ask_for_ever(connection, background).result(TIMEOUT)
-        assert pings == 2
+        wait_until(lambda: pings == 2)
         assert ask(connection) == b"hello"
 
 
