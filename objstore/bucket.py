@@ -79,7 +79,6 @@ class Bucket:
         name: Name of the bucket.
         stream: Name of the stream behind it.
         allow_direct: Whether replicas answer for the leader.
-        atomic: Whether several messages can be committed at once.
         replicated: Whether it has replicas, which may lag behind the leader.
         owner: Who closes the connection when it is dropped; kept for as long as anything
             of the bucket is.
@@ -94,7 +93,6 @@ class Bucket:
         self.stream = naming.stream_name(name)
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
-        self.atomic = bool(config.get("allow_atomic"))
         self.replicated = (config.get("num_replicas") or 1) > 1
 
     def stream_info(self, deadline: Deadline) -> dict[str, Any]:
