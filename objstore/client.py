@@ -20,6 +20,7 @@ from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.options import ConnectKeywords, make_options
 from objstore.core.protocol import check_subject, encode_unsub
+from objstore.display import html_pairs
 from objstore.errors import InvalidNameError, ObjStoreError
 from objstore.jetstream.api import JetStream
 from objstore.manager import ObjectStoreManager
@@ -101,6 +102,10 @@ class Client(ObjectStoreManager, NATSClient):
     def __repr__(self) -> str:
         servers = ", ".join(str(server) for server in self._options.servers)
         return f"<Client of {servers}: {self._connection.state.value}>"
+
+    def _repr_html_(self) -> str:
+        servers = ", ".join(str(server) for server in self._options.servers)
+        return html_pairs([("client of", servers), ("state", self._connection.state.value)])
 
     def __enter__(self) -> Self:
         self.connect()

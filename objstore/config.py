@@ -13,6 +13,7 @@ from typing import Any, TypedDict
 
 from objstore import naming
 from objstore.checks import MAX_SIZE, check_integer, check_metadata, check_text
+from objstore.display import format_size, html_pairs
 from objstore.errors import shorten
 from objstore.meta_json import decode_metadata
 
@@ -279,3 +280,22 @@ class ObjectStoreStatus:
             is_compressed=config.get("compression", "none") not in ("none", ""),
             stream_info=info,
         )
+
+    def describe(self) -> list[tuple[str, object]]:
+        """Return names and values for people; texts may be empty."""
+        limit = self.stream_info["config"].get("max_bytes", -1)
+        return [
+            ("bucket", self.bucket),
+            ("description", self.description),
+            ("size", f"{self.size} ({format_size(self.size)})"),
+            ("limit", f"{limit} ({format_size(limit)})" if limit > 0 else ""),
+            ("ttl", "" if self.ttl is None else f"{self.ttl:g} s"),
+            ("storage", self.storage),
+            ("replicas", self.replicas),
+            ("compressed", "yes" if self.is_compressed else "no"),
+            ("sealed", "yes" if self.sealed else "no"),
+            *(("metadata", f"{key}={value}") for key, value in self.metadata.items()),
+        ]
+
+    def _repr_html_(self) -> str:
+        return html_pairs(self.describe())

@@ -19,11 +19,14 @@ from objstore.checks import (
     check_metadata,
     check_text,
 )
+from objstore.display import format_size, format_time, html_pairs, html_table
 
-__all__ = ["DEFAULT_CHUNK_SIZE", "ObjectInfo", "ObjectLink", "ObjectMeta"]
+__all__ = ["DEFAULT_CHUNK_SIZE", "Listing", "ObjectInfo", "ObjectLink", "ObjectMeta"]
 
 #: Bytes per chunk when the caller does not choose (ADR-20, "Default Settings").
 DEFAULT_CHUNK_SIZE = 128 * 1024
+#: Rows of a listing that a notebook shows.
+_SHOWN = 100
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,9 @@ class ObjectLink:
 
     bucket: str
     name: str | None = None
+
+    def __str__(self) -> str:
+        return self.bucket if self.name is None else f"{self.bucket}/{self.name}"
 
 
 @dataclass(frozen=True)
@@ -122,3 +128,40 @@ class ObjectInfo:
         return ObjectMeta(
             self.name, self.description, self.headers, self.metadata, self.chunk_size or None
         )
+
+    def describe(self) -> list[tuple[str, object]]:
+        """Return names and values for people; texts may be empty."""
+        return [
+            ("name", self.name),
+            ("bucket", self.bucket),
+            ("description", self.description),
+            ("link to", "" if self.link is None else str(self.link)),
+            ("size", f"{self.size} ({format_size(self.size)})"),
+            ("modified", format_time(self.mtime)),
+            ("chunks", self.chunks),
+            ("digest", self.digest),
+            ("nuid", self.nuid),
+            ("revision", self.revision),
+            *(
+                ("header", f"{key}: {value}")
+                for key, values in self.headers.items()
+                for value in values
+            ),
+            *(("metadata", f"{key}={value}") for key, value in self.metadata.items()),
+        ]
+
+    def _repr_html_(self) -> str:
+        return html_pairs(self.describe())
+
+
+class Listing(list[ObjectInfo]):
+    """The infos of a bucket's objects: a list, and a table in a notebook."""
+
+    def _repr_html_(self, title: str = "") -> str:
+        rows = [
+            (info.name, format_size(info.size), format_time(info.mtime), info.link or "")
+            for info in self[:_SHOWN]
+        ]
+        hidden = len(self) - len(rows)
+        title = title or f"{len(self)} objects" + (f", {hidden} not shown" if hidden else "")
+        return html_table(["name", "size", "modified", "link to"], rows, title)

@@ -8,6 +8,7 @@ version that was read, and on a conflict it is read again.
 from __future__ import annotations
 
 import io
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
@@ -17,12 +18,14 @@ from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
+from objstore.display import html_table
 from objstore.errors import (
     InvalidNameError,
     LinkNotAllowedError,
     LinkToDeletedError,
     LinkToLinkError,
     ObjectChangedError,
+    ObjStoreError,
     shorten,
 )
 from objstore.files import PutData, check_data, is_buffer, write_data, write_file
@@ -33,6 +36,7 @@ from objstore.many import SMALL, SmallObject, get_small, put_small, windows
 from objstore.mapping import ObjectMapping
 from objstore.models import (
     DEFAULT_CHUNK_SIZE,
+    Listing,
     ObjectInfo,
     ObjectLink,
     ObjectMeta,
@@ -45,6 +49,9 @@ __all__ = ["ObjectStore"]
 
 
 _NO_DATA = object()
+#: Objects that a notebook shows of a store, and seconds to find them.
+_SHOWN = 20
+_SHOW_TIMEOUT = 2.0
 _Callback = Callable[[int], object]
 _T = TypeVar("_T")
 
@@ -76,6 +83,16 @@ class ObjectStore:
 
     def __repr__(self) -> str:
         return f"<ObjectStore {self.bucket}>"
+
+    def _repr_html_(self) -> str:
+        try:
+            infos = iterate_infos(self._bucket, Deadline(_SHOW_TIMEOUT))
+            live = (info for info in infos if not info.deleted)
+            first = Listing(itertools.islice(live, _SHOWN + 1))
+        except ObjStoreError as error:
+            return html_table([], [[error]], self.bucket)
+        title = f": the first {_SHOWN} objects" if len(first) > _SHOWN else ""
+        return Listing(first[:_SHOWN])._repr_html_(f"{self.bucket}{title}")
 
     # Putting
 
@@ -702,7 +719,7 @@ class ObjectStore:
         prefix: str = "",
         show_deleted: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
-    ) -> list[ObjectInfo]:
+    ) -> Listing:
         """
         Return the infos of all objects, in the order of their last change.
 
@@ -714,11 +731,11 @@ class ObjectStore:
             show_deleted: With what deleted objects leave behind.
         """
         check_text("prefix", prefix)
-        return [
+        return Listing(
             info
             for info in iterate_infos(self._bucket, Deadline(timeout))
             if info.name.startswith(prefix) and (show_deleted or not info.deleted)
-        ]
+        )
 
     def watch(
         self,

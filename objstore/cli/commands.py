@@ -20,20 +20,17 @@ from objstore.cli.output import (
     bucket_fields,
     confirm,
     copy_bytes,
-    describe_bucket,
-    describe_object,
     emit,
     emit_json,
     emit_pairs,
     emit_table,
-    format_size,
-    format_time,
     name_with_target,
     note,
     object_fields,
 )
 from objstore.cli.progress import Progress
 from objstore.client import Client
+from objstore.display import format_size, format_time
 from objstore.errors import BucketNotFoundError, ObjStoreError, PreconditionFailedError
 from objstore.files import write_file
 from objstore.models import ObjectInfo, ObjectMeta
@@ -147,10 +144,10 @@ def _info(args: argparse.Namespace, client: Client) -> None:
     store = _open(args, client)
     if args.name is None:
         status = store.status(timeout=args.timeout)
-        fields, lines = bucket_fields(status), describe_bucket(status)
+        fields, lines = bucket_fields(status), status.describe()
     else:
         info = store.get_info(args.name, timeout=args.timeout)
-        fields, lines = object_fields(info), describe_object(info)
+        fields, lines = object_fields(info), info.describe()
     if args.json:
         emit_json(fields)
     else:

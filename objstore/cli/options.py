@@ -12,8 +12,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from objstore.cli.output import escape
 from objstore.core.deadline import CONNECT_TIMEOUT, DEFAULT_TIMEOUT
+from objstore.display import escape
 
 __all__ = ["COMMANDS", "make_parser", "parse_arguments", "parse_duration", "parse_size"]
 

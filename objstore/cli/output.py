@@ -13,26 +13,21 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from datetime import datetime, timezone
 from typing import BinaryIO
 
 from objstore.config import ObjectStoreStatus
-from objstore.models import ObjectInfo, ObjectLink
+from objstore.display import escape, format_time
+from objstore.models import ObjectInfo
 
 __all__ = [
     "LineFormatter",
     "bucket_fields",
     "confirm",
     "copy_bytes",
-    "describe_bucket",
-    "describe_object",
     "emit",
     "emit_json",
     "emit_pairs",
     "emit_table",
-    "escape",
-    "format_size",
-    "format_time",
     "name_with_target",
     "note",
     "object_fields",
@@ -41,25 +36,6 @@ __all__ = [
 
 #: Bytes copied at once.
 _BLOCK_SIZE = 1 << 20
-
-
-# Text
-
-
-def escape(text: str) -> str:
-    """Return `text` with every character that is not printable written as in a Python string."""
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
-def format_size(size: int) -> str:
-    """Return a number of bytes for people: `17 B`, `3.8 MiB`."""
-    power = max(size.bit_length() - 1, 0) // 10  # of 1024
-    return f"{size / 1024**power:.1f} {'_KMGTPE'[power]}iB" if power else f"{size} B"
-
-
-def format_time(moment: datetime, timespec: str = "seconds") -> str:
-    """Return a moment in UTC, as ISO 8601 has it."""
-    return moment.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
 
 
 # Standard output
@@ -163,33 +139,7 @@ def object_fields(info: ObjectInfo) -> dict[str, object]:
 
 def name_with_target(info: ObjectInfo) -> str:
     """Return an object's name, and behind that of a link where it leads."""
-    return info.name if info.link is None else f"{info.name} -> {_target(info.link)}"
-
-
-def _target(link: ObjectLink) -> str:
-    return link.bucket if link.name is None else f"{link.bucket}/{link.name}"
-
-
-def describe_object(info: ObjectInfo) -> list[tuple[str, object]]:
-    """Return an object's info for people."""
-    return [
-        ("name", info.name),
-        ("bucket", info.bucket),
-        ("description", info.description),
-        ("link to", "" if info.link is None else _target(info.link)),
-        ("size", f"{info.size} ({format_size(info.size)})"),
-        ("modified", format_time(info.mtime)),
-        ("chunks", info.chunks),
-        ("digest", info.digest),
-        ("nuid", info.nuid),
-        ("revision", info.revision),
-        *(
-            ("header", f"{key}: {value}")
-            for key, values in info.headers.items()
-            for value in values
-        ),
-        *(("metadata", f"{key}={value}") for key, value in info.metadata.items()),
-    ]
+    return info.name if info.link is None else f"{info.name} -> {info.link}"
 
 
 def bucket_fields(status: ObjectStoreStatus) -> dict[str, object]:
@@ -206,20 +156,3 @@ def bucket_fields(status: ObjectStoreStatus) -> dict[str, object]:
         "sealed": status.sealed,
         "metadata": status.metadata,
     }
-
-
-def describe_bucket(status: ObjectStoreStatus) -> list[tuple[str, object]]:
-    """Return a bucket's status for people."""
-    limit = status.stream_info["config"].get("max_bytes", -1)
-    return [
-        ("bucket", status.bucket),
-        ("description", status.description),
-        ("size", f"{status.size} ({format_size(status.size)})"),
-        ("limit", f"{limit} ({format_size(limit)})" if limit > 0 else ""),
-        ("ttl", "" if status.ttl is None else f"{status.ttl:g} s"),
-        ("storage", status.storage),
-        ("replicas", status.replicas),
-        ("compressed", "yes" if status.is_compressed else "no"),
-        ("sealed", "yes" if status.sealed else "no"),
-        *(("metadata", f"{key}={value}") for key, value in status.metadata.items()),
-    ]

@@ -9,7 +9,7 @@ import time
 from types import TracebackType
 from typing import Any
 
-from objstore.cli.output import escape, format_size
+from objstore.display import escape, format_size
 
 __all__ = ["Progress"]
 

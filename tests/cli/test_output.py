@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import logging
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pytest
 
@@ -15,50 +15,9 @@ from objstore.cli.output import (
     emit,
     emit_pairs,
     emit_table,
-    escape,
-    format_size,
-    format_time,
     name_with_target,
 )
 from objstore.models import ObjectInfo, ObjectLink
-
-
-@pytest.mark.parametrize(
-    ("text", "shown"),
-    [
-        ("plain Grüße 日本 🙂", "plain Grüße 日本 🙂"),
-        ("\x1b[31mred\x07", r"\x1b[31mred\x07"),
-        ("a\nb\tc\r", r"a\nb\tc\r"),
-        ("\x9b2J\x7f", r"\x9b2J\x7f"),
-        ("gpj.\u202eexe", r"gpj.\u202eexe"),
-        ("\ud800", r"\ud800"),
-        ("back\\slash", "back\\slash"),
-    ],
-)
-def test_escape(text: str, shown: str) -> None:
-    """Nothing that moves the cursor, changes a colour or the direction of writing is left."""
-    assert escape(text) == shown
-    assert escape(shown) == shown
-
-
-@pytest.mark.parametrize(
-    ("size", "shown"),
-    {
-        **{0: "0 B", 1: "1 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB"},
-        **{10**6: "976.6 KiB", 1 << 20: "1.0 MiB", 4 * 10**9: "3.7 GiB", 5 << 40: "5.0 TiB"},
-        **{1 << 50: "1.0 PiB", 2**63 - 1: "8.0 EiB"},
-    }.items(),
-)
-def test_format_size(size: int, shown: str) -> None:
-    """Bytes are exact; the rest has one decimal."""
-    assert format_size(size) == shown
-
-
-def test_format_time() -> None:
-    """UTC, whatever zone it was."""
-    moment = datetime(2026, 1, 2, 3, 4, 5, 678901, timezone(timedelta(hours=2)))
-    assert format_time(moment) == "2026-01-02T01:04:05Z"
-    assert format_time(moment, "microseconds") == "2026-01-02T01:04:05.678901Z"
 
 
 def test_table(capsys: pytest.CaptureFixture[str]) -> None:
