@@ -94,6 +94,10 @@ class Bucket:
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
         self.replicated = (config.get("num_replicas") or 1) > 1
+        self._stream_info = {"config": config}  # for another process
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (self.owner, self.name, self._stream_info)
 
     def stream_info(self, deadline: Deadline) -> dict[str, Any]:
         """Return what the server says of the stream."""
@@ -231,3 +235,8 @@ class Bucket:
             raise
         except ObjStoreError:
             pass
+
+
+def _restore(owner: Any, name: str, stream_info: dict[str, Any]) -> Bucket:
+    """Make a bucket of a client that came from another process; asks nobody."""
+    return Bucket(owner._js, name, stream_info, owner=owner)

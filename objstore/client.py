@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import ssl
 import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,8 @@ _FLUSH_TIMEOUT = 2.0
 #: Threads for callbacks: as in pynats2, and at the most.
 _DEFAULT_WORKERS = 3
 _MAX_WORKERS = 1000
+#: Arguments that hold a secret itself, and not the name of a file.
+_SECRETS = ("password", "token", "nkey_seed")
 
 
 class Client(ObjectStoreManager, NATSClient):
@@ -80,6 +83,13 @@ class Client(ObjectStoreManager, NATSClient):
                 _check_prefix(word, prefix)
         if socket_timeout is not None:
             options.setdefault("timeout", socket_timeout)
+        self._arguments: dict[str, Any] = {
+            "servers": url if servers is None else servers,
+            "workers": workers,
+            "domain": domain,
+            "api_prefix": api_prefix,
+            **options,
+        }
         self._options = make_options(url if servers is None else servers, **options)
         self._api_prefix = api_prefix or ("$JS.API" if domain is None else f"$JS.{domain}.API")
         self._vhost_name = self._options.servers[0].prefix
@@ -98,6 +108,28 @@ class Client(ObjectStoreManager, NATSClient):
         self._pool = CallbackPool(self._workers_count)
         # A client that nobody holds any more takes its reader thread with it.
         self._finalizer = weakref.finalize(self, self._connection.abandon)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """
+        Pickle as the arguments: the copy has a connection of its own, made at its first use.
+
+        Raises:
+            TypeError: If secrets are among them: a pickle is no place for these.
+        """
+        secret = next((word for word in _SECRETS if self._arguments.get(word) is not None), None)
+        if secret is None and _has_credentials(self._arguments["servers"]):
+            secret = "the URL's user"
+        if secret is not None:
+            raise TypeError(
+                f"a client that was given {secret} is not pickled, since a pickle keeps no "
+                "secret; let both processes read it from a file or the environment"
+            )
+        if isinstance(self._arguments.get("tls"), ssl.SSLContext):
+            raise TypeError(
+                "a client that was given an SSLContext cannot be pickled; name the files: "
+                "tls_cacert, tls_client_cert, tls_client_key"
+            )
+        return _restore, (self._arguments,)
 
     def __repr__(self) -> str:
         servers = ", ".join(str(server) for server in self._options.servers)
@@ -266,6 +298,16 @@ class Client(ObjectStoreManager, NATSClient):
         if sub.max_messages is not None:
             line = encode_unsub(sub.sid, sub.max_messages)
             self._connection.send([line], Deadline(DEFAULT_TIMEOUT))
+
+
+def _restore(arguments: dict[str, Any]) -> Client:
+    """Make a client that came from another process; connects at its first use."""
+    return Client(**arguments)
+
+
+def _has_credentials(servers: str | Sequence[str] | None) -> bool:
+    """Whether a URL says who we are."""
+    return "@" in (servers if isinstance(servers, str) else ",".join(servers or ()))
 
 
 def _check_prefix(what: str, prefix: str) -> None:

@@ -12,7 +12,7 @@ import io
 import operator
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from objstore.bucket import Bucket, bucket_errors
 from objstore.chunks import ChunkStream
@@ -74,7 +74,7 @@ class ObjectReader(io.RawIOBase):
         self.name = name
         self.mode = "rb"
         self.verified = False
-        self._bucket_name = bucket.name
+        self._bucket = bucket
         self._timeout = check_timeout(timeout)
         self._callback = callback
         self._failure: ObjStoreError | None = None
@@ -104,14 +104,20 @@ class ObjectReader(io.RawIOBase):
         except ValueError as error:
             super().close()
             raise BadObjectMetaError(
-                self._bucket_name,
+                self._bucket.name,
                 self.info.name,
                 f"{error}; verify=False reads it without a check",
             ) from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle as what is read, and where it stands: the copy reads the same version."""
+        self._check_usable()
+        fields = (self._bucket, self.info, self.name, self._first, self.size)
+        return _reopen, (*fields, self._digest is not None, self._timeout, self.tell())
+
     def __repr__(self) -> str:
         state = "closed" if self.closed else f"at {self._position - self._first} of {self.size}"
-        return f"<ObjectReader {self.name!r:.60} in {self._bucket_name}: {state}>"
+        return f"<ObjectReader {self.name!r:.60} in {self._bucket.name}: {state}>"
 
     # Reading
 
@@ -246,7 +252,7 @@ class ObjectReader(io.RawIOBase):
         position = self._position
         view = view[: self._end - position]
         try:
-            with bucket_errors(self._bucket_name):
+            with bucket_errors(self._bucket.name):
                 self._chunks.seek(position, deadline)
                 count = self._chunks.read_into(view, deadline)
                 if self._digest is not None:
@@ -279,7 +285,7 @@ class ObjectReader(io.RawIOBase):
             hasher.update(self._chunks.surplus(deadline))
         if hasher.digest() != self._digest:
             raise DigestMismatchError(
-                self._bucket_name,
+                self._bucket.name,
                 self.info.name,
                 expected=self.info.digest,
                 actual=format_digest(hasher.digest()),
@@ -340,3 +346,21 @@ class ObjectReader(io.RawIOBase):
         chunks = getattr(self, "_chunks", None)
         if chunks is not None and not self.closed:
             chunks.abandon()
+
+
+def _reopen(
+    bucket: Bucket,
+    info: ObjectInfo,
+    name: str,
+    offset: int,
+    length: int,
+    verify: bool,
+    timeout: float | None,
+    position: int,
+) -> ObjectReader:
+    """Make a reader that came from another process; fetches nothing."""
+    reader = ObjectReader(
+        bucket, info, name=name, offset=offset, length=length, verify=verify, timeout=timeout
+    )
+    reader.seek(position)
+    return reader
