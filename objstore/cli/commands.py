@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
+import importlib
 import io
 import itertools
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from objstore._version import __version__
+from objstore.cli.options import make_parser
 from objstore.cli.output import (
     bucket_fields,
     confirm,
@@ -29,9 +33,15 @@ from objstore.cli.output import (
     object_fields,
 )
 from objstore.cli.progress import Progress
+from objstore.cli.trees import place_files, walk_files
 from objstore.client import Client
 from objstore.display import format_size, format_time
-from objstore.errors import BucketNotFoundError, ObjStoreError, PreconditionFailedError
+from objstore.errors import (
+    BucketNotFoundError,
+    ObjectNotFoundError,
+    ObjStoreError,
+    PreconditionFailedError,
+)
 from objstore.files import write_file
 from objstore.models import ObjectInfo, ObjectMeta
 from objstore.reader import ObjectReader
@@ -89,6 +99,23 @@ def _add(args: argparse.Namespace, client: Client) -> None:
         emit_json(bucket_fields(store.status(timeout=args.timeout)))
     else:
         _tell(f"{args.bucket}: ready", args)
+
+
+def _edit(args: argparse.Namespace, client: Client) -> None:
+    given = {
+        "description": args.description,
+        "ttl": args.ttl,
+        "max_bytes": args.max_bucket_size,
+        "replicas": args.replicas,
+        "compression": args.compress or None,
+        "metadata": dict(args.metadata) or None,
+    }
+    changed: Any = {key: value for key, value in given.items() if value is not None}
+    store = client.update_object_store(args.bucket, timeout=args.timeout, **changed)
+    if args.json:
+        emit_json(bucket_fields(store.status(timeout=args.timeout)))
+    else:
+        _tell(f"{args.bucket}: changed", args)
 
 
 def _seal(args: argparse.Namespace, client: Client) -> None:
@@ -184,16 +211,26 @@ def _put(args: argparse.Namespace, client: Client) -> None:
     headers: dict[str, list[str]] = {}
     for key, value in args.header:
         headers.setdefault(key, []).append(value)
-    for file in args.files:
+    for file, name in _named_files(args):
         meta = ObjectMeta(
-            os.path.basename(file) if args.name is None else args.name,
-            description=args.description,
+            name,
+            description=args.description or "",
             headers=headers,
             metadata=dict(args.metadata),
             chunk_size=args.chunk_size,
         )
         info = _put_file(store, meta, file, args)
         _report(info, args, to_stdout=args.json)
+
+
+def _named_files(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
+    """Yield the files to put, and the names of their objects."""
+    for file in args.files:
+        if args.recursive and os.path.isdir(file):
+            for path, name in walk_files(file):
+                yield path, f"{args.prefix}{name}"
+        else:
+            yield file, args.name or f"{args.prefix}{os.path.basename(file)}"
 
 
 def _open_or_create(args: argparse.Namespace, client: Client) -> ObjectStore:
@@ -229,7 +266,7 @@ def _send(
     if_absent: bool = False,
     if_revision: int | None = None,
 ) -> ObjectInfo:
-    with _open_source(file) as source, Progress(meta.name, quiet=args.quiet) as progress:
+    with _open_source(file) as source, _progress(meta.name, args) as progress:
         status = os.fstat(source.fileno())
         progress.total = status.st_size if stat.S_ISREG(status.st_mode) else None
         return store.put(
@@ -261,14 +298,41 @@ def _report(info: ObjectInfo, args: argparse.Namespace, *, to_stdout: bool) -> N
 
 
 def _get(args: argparse.Namespace, client: Client) -> None:
+    if args.recursive:
+        _get_tree(args, client)
+        return
     path = _local_name(args.name) if args.output is None else args.output
-    to_stdout = path == "-"
-    if not (to_stdout or args.force):
+    if path != "-" and not args.force:
         _check_free(path)
+    _fetch(_open(args, client), args.name, path, args)
+
+
+def _get_tree(args: argparse.Namespace, client: Client) -> None:
+    """Write objects to files below a directory; none before all of them have a place there."""
     store = _open(args, client)
+    infos = store.list(timeout=args.timeout)
+    names = [info.name for info in infos]
+    places, refused = place_files(args.output or os.curdir, names, args.name)
+    if args.name and not places and not refused:
+        raise ObjectNotFoundError(store.bucket, args.name, "no object has a name like that")
+    if not args.force:
+        for path in places.values():
+            _check_free(path)
+    for name, path in places.items():
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        _fetch(store, name, path, args)
+    for error in refused:
+        note(f"objstore: {error}")
+    if refused:
+        raise ObjStoreError(f"{len(refused)} objects were not written; -O FILE writes one of them")
+
+
+def _fetch(store: ObjectStore, name: str, path: str, args: argparse.Namespace) -> None:
+    """Write an object to a file, or to standard output."""
+    to_stdout = path == "-"
     with (
-        Progress(args.name, quiet=args.quiet or to_stdout) as progress,
-        store.get(args.name, callback=progress.update, timeout=args.timeout) as reader,
+        _progress(name, args, quiet=to_stdout) as progress,
+        store.get(name, callback=progress.update, timeout=args.timeout) as reader,
     ):
         progress.total = reader.size
         if to_stdout:
@@ -276,6 +340,10 @@ def _get(args: argparse.Namespace, client: Client) -> None:
         else:
             _write(reader, path)
     _report(reader.info, args, to_stdout=args.json and not to_stdout)
+
+
+def _progress(name: str, args: argparse.Namespace, *, quiet: bool = False) -> Progress:
+    return Progress(name, quiet=quiet or args.quiet or args.no_progress)
 
 
 def _local_name(name: str) -> str:
@@ -314,7 +382,31 @@ def _cat(args: argparse.Namespace, client: Client) -> None:
         copy_bytes(reader, sys.stdout.buffer)
 
 
-# Removing
+# Copying, renaming and removing
+
+
+def _cp(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    target = store
+    if args.to is not None:
+        target = client.object_store(args.to, timeout=args.timeout)
+    with (
+        _progress(args.name, args) as progress,
+        store.get(args.name, callback=progress.update, timeout=args.timeout) as reader,
+    ):
+        progress.total = reader.size
+        meta = dataclasses.replace(reader.info.meta, name=args.new_name)
+        try:
+            info = target.put(meta, reader, if_absent=not args.force, timeout=args.timeout)
+        except PreconditionFailedError as error:
+            raise FileExistsError(f"{error}; -f overwrites it") from error
+    _report(info, args, to_stdout=args.json)
+
+
+def _mv(args: argparse.Namespace, client: Client) -> None:
+    store = _open(args, client)
+    info = store.update_meta(args.name, new_name=args.new_name, timeout=args.timeout)
+    _report(info, args, to_stdout=args.json)
 
 
 def _rm(args: argparse.Namespace, client: Client) -> None:
@@ -370,6 +462,16 @@ def _serve(args: argparse.Namespace) -> None:
         raise ObjStoreError(f"the server has stopped; its log is {server.log_path}")
 
 
+def _completion(args: argparse.Namespace) -> None:
+    try:
+        shtab = importlib.import_module("shtab")
+    except ImportError as error:
+        raise ObjStoreError(
+            'completion needs shtab: pip install "nats-objstore[completion]"'
+        ) from error
+    print(shtab.complete(make_parser(), args.shell))
+
+
 def _version(args: argparse.Namespace) -> None:
     if args.json:
         emit_json({"version": __version__})
@@ -379,16 +481,20 @@ def _version(args: argparse.Namespace) -> None:
 
 _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], None]] = {
     "add": _add,
+    "edit": _edit,
     "ls": _ls,
     "info": _info,
     "put": _put,
     "get": _get,
     "cat": _cat,
+    "cp": _cp,
+    "mv": _mv,
     "rm": _rm,
     "watch": _watch,
     "seal": _seal,
 }
 _OFFLINE_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,
+    "completion": _completion,
     "version": _version,
 }

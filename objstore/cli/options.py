@@ -135,6 +135,7 @@ def _add_global_options(parser: argparse.ArgumentParser, *, defaults: bool) -> N
     add("--timeout", metavar="S", type=parse_duration, help="seconds without progress to wait")
     add("--json", action="store_true", default=False, help="print JSON")
     add("-q", "--quiet", action="store_true", default=False, help="say nothing but errors")
+    add("--no-progress", action="store_true", default=False, help="draw no progress")
     add("-v", "--verbose", action="store_true", default=False, help="log what happens")
     add("--tlsca", metavar="FILE", help="authorities to trust instead of the system's")
     add("--tlscert", metavar="FILE", help="client certificate")
@@ -164,16 +165,26 @@ def _add_metadata(parser: argparse.ArgumentParser) -> None:
 
 
 def _define_add(parser: argparse.ArgumentParser) -> None:
-    _add_bucket(parser)
-    parser.add_argument("--ttl", type=parse_duration, help="age at which objects expire")
-    parser.add_argument("--replicas", type=_parse_count, default=1, help="copies, 1 to 5")
-    parser.add_argument(
-        "--max-bucket-size", metavar="SIZE", type=parse_size, help="most bytes in the bucket"
-    )
+    _add_configuration(parser)
     parser.add_argument(
         "--storage", choices=("file", "memory"), default="file", help="where the data is kept"
     )
-    parser.add_argument("--description", default="", help="for people")
+    parser.set_defaults(description="", replicas=1)
+
+
+def _define_edit(parser: argparse.ArgumentParser) -> None:
+    _add_configuration(parser)
+
+
+def _add_configuration(parser: argparse.ArgumentParser) -> None:
+    """Add what may be said of a bucket when it is made, and later."""
+    _add_bucket(parser)
+    parser.add_argument("--ttl", type=parse_duration, help="age at which objects expire; 0: never")
+    parser.add_argument("--replicas", type=_parse_count, help="copies, 1 to 5")
+    parser.add_argument(
+        "--max-bucket-size", metavar="SIZE", type=parse_size, help="most bytes in the bucket"
+    )
+    parser.add_argument("--description", help="for people")
     parser.add_argument("--compress", action="store_true", help="compress what is stored")
     _add_metadata(parser)
 
@@ -210,16 +221,28 @@ def _define_put(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--description", help="for people")
     parser.add_argument("--chunk-size", metavar="SIZE", type=parse_size, help="by default 128KiB")
     parser.add_argument("--create", action="store_true", help="create the bucket if missing")
+    parser.add_argument(
+        "-r", "--recursive", action="store_true", help="store directories with all that is in them"
+    )
+    parser.add_argument(
+        "--prefix", metavar="PREFIX", default="", help="put before the names, with -r"
+    )
     _add_force(parser, "overwrite objects")
 
 
 def _define_get(parser: argparse.ArgumentParser) -> None:
     _add_bucket(parser)
-    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("name", metavar="NAME", nargs="?", default="", help="object")
     parser.add_argument(
         "-O", "--output", metavar="FILE", help="file to write; - for standard output"
     )
-    _add_force(parser, "overwrite the file")
+    parser.add_argument(
+        "-r",
+        "--recursive",
+        action="store_true",
+        help="write all objects whose names begin with NAME, or match it where it has * ? [",
+    )
+    _add_force(parser, "overwrite files")
 
 
 def _define_cat(parser: argparse.ArgumentParser) -> None:
@@ -229,6 +252,20 @@ def _define_cat(parser: argparse.ArgumentParser) -> None:
         "--offset", metavar="SIZE", type=parse_size, default=0, help="bytes to leave out"
     )
     parser.add_argument("--length", metavar="SIZE", type=parse_size, help="most bytes to write")
+
+
+def _define_cp(parser: argparse.ArgumentParser) -> None:
+    _add_bucket(parser)
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("new_name", metavar="NEW_NAME")
+    parser.add_argument("--to", metavar="BUCKET", help="bucket of the copy; by default the same")
+    _add_force(parser, "overwrite an object")
+
+
+def _define_mv(parser: argparse.ArgumentParser) -> None:
+    _add_bucket(parser)
+    parser.add_argument("name", metavar="NAME")
+    parser.add_argument("new_name", metavar="NEW_NAME")
 
 
 def _define_rm(parser: argparse.ArgumentParser) -> None:
@@ -259,6 +296,10 @@ def _define_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dir", metavar="DIR", help="where to keep the data")
 
 
+def _define_completion(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("shell", choices=("bash", "zsh"))
+
+
 def _define_version(parser: argparse.ArgumentParser) -> None:
     pass
 
@@ -274,15 +315,19 @@ class Command(NamedTuple):
 #: Every command, in the order of the help.
 COMMANDS = {
     "add": Command("create a bucket", _define_add, ["mb"]),
+    "edit": Command("change the configuration of a bucket", _define_edit),
     "ls": Command("list buckets, or the objects of one", _define_ls),
     "info": Command("show a bucket or an object", _define_info),
     "put": Command("store files", _define_put),
     "get": Command("write an object to a file", _define_get),
     "cat": Command("write an object, or a part of it, to standard output", _define_cat),
+    "cp": Command("copy an object", _define_cp),
+    "mv": Command("rename an object", _define_mv),
     "rm": Command("delete objects, or a bucket", _define_rm, ["del"]),
     "watch": Command("show changes as they happen", _define_watch),
     "seal": Command("make a bucket read-only, for ever", _define_seal),
     "serve": Command("run a nats-server on this machine", _define_serve),
+    "completion": Command("print what lets a shell complete commands", _define_completion),
     "version": Command("show the version", _define_version),
 }
 
@@ -343,11 +388,27 @@ def _find_contradiction(args: argparse.Namespace) -> str:
     if args.command == "put":
         if args.name is not None and len(args.files) > 1:
             return "--name is for one FILE"
+        if args.recursive and args.name is not None:
+            return "--name is for one FILE; -r takes --prefix"
+        if args.prefix and not args.recursive:
+            return "--prefix needs -r"
         if "-" in args.files and args.name is None:
             return "standard input needs --name"
+    if args.command == "get":
+        if args.recursive and args.output == "-":
+            return "-r writes files: -O names a directory"
+        if not args.recursive and not args.name:
+            return "NAME is missing; -r writes all objects"
+    if args.command == "edit" and not _is_change(args):
+        return "nothing to change: name what is to be different"
     if args.command == "rm":
         if args.names and args.prefix is not None:
             return "NAME and --prefix exclude each other"
         if args.prefix == "" and not args.force:
             return "an empty --prefix means every object; -f if that is meant"
     return ""
+
+
+def _is_change(args: argparse.Namespace) -> bool:
+    given = (args.description, args.ttl, args.replicas, args.max_bucket_size)
+    return args.compress or bool(args.metadata) or any(value is not None for value in given)
