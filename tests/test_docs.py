@@ -26,6 +26,8 @@ ROOT = Path(__file__).parents[1]
 EXECUTED = [
     "README.md",
     "docs/tutorial.md",
+    "docs/howto/coming-from-boto3.md",
+    "docs/howto/coming-from-nats-py.md",
     "docs/howto/introduction.md",
     "docs/topics/pynats2.md",
 ]
