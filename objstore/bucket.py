@@ -8,18 +8,16 @@ but by a complete, literal subject; that is checked here and in `naming`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from objstore import naming
-from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.request import Request
 from objstore.errors import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
-    ConnectionLostError,
     JetStreamError,
     NoRespondersError,
     ObjStoreError,
@@ -30,6 +28,7 @@ from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
+from objstore.session import Session
 
 __all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
 
@@ -37,6 +36,8 @@ __all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
+#: Seconds to wait for the answer to the first purge, and so many more for each later one.
+_PURGE_PATIENCE = 3.0
 #: Refusals for lack of room: of the bucket, the account, the server.
 FULL = frozenset(
     {
@@ -79,7 +80,9 @@ class Bucket:
         name: Name of the bucket.
         stream: Name of the stream behind it.
         allow_direct: Whether replicas answer for the leader.
+        atomic: Whether several messages can be stored as one.
         replicated: Whether it has replicas, which may lag behind the leader.
+        session: What was seen of it.
         owner: Who closes the connection when it is dropped; kept for as long as anything
             of the bucket is.
     """
@@ -93,7 +96,9 @@ class Bucket:
         self.stream = naming.stream_name(name)
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
+        self.atomic = config.get("allow_atomic") is True
         self.replicated = (config.get("num_replicas") or 1) > 1
+        self.session = Session() if self.replicated else Session(0)
         self._stream_info = {"config": config}  # for another process
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -102,7 +107,7 @@ class Bucket:
     def stream_info(self, deadline: Deadline) -> dict[str, Any]:
         """Return what the server says of the stream."""
         with bucket_errors(self.name):
-            return self.js.stream_info(self.stream, deadline)
+            return self.js.persist(lambda: self.js.stream_info(self.stream, deadline), deadline)
 
     # Metas
 
@@ -114,29 +119,77 @@ class Bucket:
         """Ask the leader for an object's meta; the answer is for `take_meta`."""
         return self.js.ask_last(self.stream, self.meta_subject(name), deadline)
 
-    def take_meta(self, name: str, request: Request, deadline: Deadline) -> ObjectInfo | None:
+    def take_meta(
+        self, name: str, request: Request | None, deadline: Deadline
+    ) -> ObjectInfo | None:
         """
-        Return what `ask_meta` asked for, deleted objects included; None if there is none.
+        Return an object's meta, deleted objects included; None if there is none.
+
+        Args:
+            request: As of `take_meta_message`.
 
         Raises:
             BadObjectMetaError: If the meta cannot be used.
         """
-        message = self.take_meta_message(request, deadline)
+        message = self.take_meta_message(name, request, deadline)
         return None if message is None else self.decode(message, name)
 
-    def take_meta_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
-        """Return the message that holds the meta that `ask_meta` asked for."""
+    def take_meta_message(
+        self, name: str, request: Request | None, deadline: Deadline
+    ) -> StreamMessage | None:
+        """
+        Return the message that holds an object's meta, and is no older than what was seen.
+
+        Args:
+            request: What `ask_meta` has sent, if it has: answers that are lost, or too old,
+                are asked for again.
+        """
+        subject = self.meta_subject(name)
+        message = self._last(
+            subject, lambda seq: self.session.is_old(subject, seq), deadline, request
+        )
+        if message is not None:
+            self.session.saw(subject, message.stream_seq)
+        return message
+
+    def _last(
+        self,
+        subject: str,
+        is_old: Callable[[int], bool],
+        deadline: Deadline,
+        request: Request | None = None,
+    ) -> StreamMessage | None:
+        """
+        Return the last message of a subject from a leader that knows all that was seen.
+
+        One that was paused may not have learnt yet that another was elected. Or what was
+        seen has been removed since: then the stream has got as far, and is believed.
+        """
+        is_sure = False
         with bucket_errors(self.name):
-            return self.js.take_message(request, deadline)
+            while True:
+                last = self.js.last_message(self.stream, subject, deadline, asked=request)
+                if is_sure or not is_old(0 if last is None else last.stream_seq):
+                    return last
+                if deadline.expired:
+                    raise RequestTimeoutError(
+                        f"bucket {self.name}: only answers older than what was seen "
+                        f"for {deadline.timeout} s"
+                    )
+                request = None
+                state = self.stream_info(deadline).get("state", {})
+                is_sure = state.get("last_seq", 0) >= self.session.newest
+                if not is_sure:
+                    self.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
 
     def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
         """Return an object's meta, deleted objects included; None if there is none."""
-        return self.take_meta(name, self.ask_meta(name, deadline), deadline)
+        return self.take_meta(name, None, deadline)
 
     def last_meta_seq(self, deadline: Deadline) -> int:
         """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
-        with bucket_errors(self.name):
-            last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
+        subject = naming.meta_subjects(self.name)
+        last = self._last(subject, lambda seq: seq < self.session.newest, deadline)
         return 0 if last is None else last.stream_seq
 
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
@@ -168,18 +221,17 @@ class Bucket:
         Returns:
             The number of messages deleted; None if that was the work of an earlier attempt.
         """
-        answers_lost = 0
-        while True:
-            try:
-                with bucket_errors(self.name):
-                    purged = self.js.purge(self.stream, subject, deadline, up_to_seq=up_to_seq)
-            except (ConnectionLostError, RequestTimeoutError, NoRespondersError):
-                if deadline.expired or self.js.connection.state is State.CLOSED:
-                    raise
-                answers_lost += 1
-                self.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
-            else:
-                return None if answers_lost and not purged else purged
+        attempts = 0
+
+        def purge() -> int:
+            nonlocal attempts
+            attempts += 1
+            patience = Deadline(deadline.at_most(attempts * _PURGE_PATIENCE))
+            return self.js.purge(self.stream, subject, patience, up_to_seq=up_to_seq)
+
+        with bucket_errors(self.name):
+            purged = self.js.persist(purge, deadline)
+        return None if attempts > 1 and not purged else purged
 
     def ask_purge_chunks(self, nuid: str, deadline: Deadline) -> Request:
         """Send what `purge_chunks` sends; the answer is for `take_purge`."""
@@ -196,9 +248,12 @@ class Bucket:
         purged = self._purge(subject, revision, deadline)
         if purged is None:
             # An attempt whose answer was lost did it, unless somebody replaced the version.
-            message = self.take_meta_message(self.ask_meta(name, deadline), deadline)
-            return message is None or message.headers.get(EXPECTED) != [str(revision)]
-        return purged > 0
+            with bucket_errors(self.name):
+                message = self.js.last_message(self.stream, subject, deadline)
+            purged = message is None or message.headers.get(EXPECTED) != [str(revision)]
+        if purged:
+            self.session.saw_go(subject, revision)
+        return bool(purged)
 
     # Failures
 
@@ -230,7 +285,9 @@ class Bucket:
                 nothing.
         """
         try:
-            self.stream_info(Deadline(timeout))
+            # Just once: who asks has no time to wait for a leader.
+            with bucket_errors(self.name):
+                self.js.call(f"STREAM.INFO.{self.stream}", None, Deadline(timeout))
         except BucketNotFoundError:
             raise
         except ObjStoreError:

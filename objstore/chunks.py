@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn, Protocol, TypeVar
 
 from objstore import naming
@@ -189,7 +189,7 @@ class ChunkStream:
 
     def _list(self, deadline: Deadline, policy: str, most: int | None = None) -> list[_Chunk]:
         """Return the last chunk, or all of them, or so many, without their bytes."""
-        return self._persist(lambda: self._list_once(deadline, policy, most), deadline)
+        return self._bucket.js.persist(lambda: self._list_once(deadline, policy, most), deadline)
 
     def _list_once(self, deadline: Deadline, policy: str, most: int | None) -> list[_Chunk]:
         consumer = OrderedConsumer(
@@ -393,21 +393,9 @@ class ChunkStream:
         return consumer
 
     def _leader_message(self, deadline: Deadline) -> StreamMessage | None:
-        return self._persist(
-            lambda: self._bucket.js.next_message(
-                self._bucket.stream, self._subject, self._next_seq, deadline
-            ),
-            deadline,
+        return self._bucket.js.next_message(
+            self._bucket.stream, self._subject, self._next_seq, deadline
         )
-
-    def _persist(self, ask: Callable[[], _T], deadline: Deadline) -> _T:
-        """Ask again when the connection is lost: asking changes nothing."""
-        while True:
-            try:
-                return ask()
-            except ConnectionLostError:
-                if self._bucket.js.connection.state is State.CLOSED or deadline.expired:
-                    raise
 
     def _ask_leader(self, deadline: Deadline) -> StreamMessage:
         """Return the next chunk from the leader, or say why there is none."""

@@ -232,6 +232,7 @@ class Commit:
 
     def _stored(self, revision: int) -> Committed:
         """Return what it means that our message is stored under `revision`."""
+        self._bucket.session.saw(self._subject, revision)
         nuid = self._previous.nuid
         return Committed(revision, (nuid,) if nuid and nuid != self._info.nuid else ())
 
@@ -254,7 +255,7 @@ class Commit:
         """
         try:
             request = self._bucket.ask_meta(self._info.name, deadline)
-            message = self._bucket.take_meta_message(request, deadline)
+            message = self._bucket.take_meta_message(self._info.name, request, deadline)
         except BucketNotFoundError:
             raise
         except ObjStoreError:

@@ -51,6 +51,7 @@ def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
         messages = newest(_consume(bucket, deadline))
     found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
     for message in messages:
+        bucket.session.saw(message.subject, message.stream_seq, listed=True)
         info = decode_or_skip(bucket, message)
         if info is None:
             continue
@@ -98,7 +99,7 @@ def _snapshot(bucket: Bucket, horizon: int, deadline: Deadline) -> list[StreamMe
         return None
     patience = Deadline(deadline.timeout)
     while True:
-        messages = _take_snapshot(bucket, deadline)
+        messages = bucket.js.persist(lambda: _take_snapshot(bucket, deadline), deadline)
         if messages is None or not horizon or (messages and messages[-1].stream_seq >= horizon):
             return messages
         horizon = _wait_for_replica(bucket, horizon, patience)

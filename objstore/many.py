@@ -47,6 +47,8 @@ _BATCH_BYTES = 4 << 20
 
 #: Seconds without an answer after which it is asked whether there will be one.
 _DOUBT = 1.0
+#: Seconds without an answer after which every object is asked for by itself.
+_PATIENCE = 3.0
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 
@@ -251,8 +253,23 @@ def get_small(bucket: Bucket, names: list[str], deadline: Deadline) -> list[byte
     """
     Return the bytes of small objects; None for each that is none, or needs a closer look.
     """
-    infos = _get_infos(bucket, names, deadline)
+    infos: list[ObjectInfo | None] = [None] * len(names)
     found: list[bytes | None] = [None] * len(names)
+    patience = Deadline(deadline.at_most(_PATIENCE))
+    # What does not come by this way comes by that of a single object, which asks again.
+    with contextlib.suppress(ConnectionLostError, RequestTimeoutError):
+        _get_infos(bucket, names, infos, patience)
+        _get_chunks(bucket, infos, found, patience)
+    return found
+
+
+def _get_chunks(
+    bucket: Bucket,
+    infos: list[ObjectInfo | None],
+    found: list[bytes | None],
+    deadline: Deadline,
+) -> None:
+    """Fill in the bytes of those objects that have an info."""
     with _Exchange(bucket, deadline) as exchange:
         for number, info in enumerate(infos):
             if info is not None and info.size == 0:
@@ -271,12 +288,12 @@ def get_small(bucket: Bucket, names: list[str], deadline: Deadline) -> list[byte
                 hasher.update(data)
                 if len(data) == info.size and hasher.digest() == parse_digest(info.digest):
                     found[number] = data
-    return found
 
 
-def _get_infos(bucket: Bucket, names: list[str], deadline: Deadline) -> list[ObjectInfo | None]:
-    """Return the infos of those names that are small objects."""
-    infos: list[ObjectInfo | None] = [None] * len(names)
+def _get_infos(
+    bucket: Bucket, names: list[str], infos: list[ObjectInfo | None], deadline: Deadline
+) -> None:
+    """Fill in the infos of those names that are small objects."""
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
     with _Exchange(bucket, deadline) as exchange:
         for number, name in enumerate(names):
@@ -289,9 +306,12 @@ def _get_infos(bucket: Bucket, names: list[str], deadline: Deadline) -> list[Obj
                 info = None if message is None else bucket.decode(message, names[number])
             except ObjStoreError:
                 continue  # the way of a single object will say what is wrong
-            if info is not None and _is_small(info):
+            if info is None or not _is_small(info):
+                continue
+            subject = bucket.meta_subject(info.name)
+            if not bucket.session.is_old(subject, info.revision):
+                bucket.session.saw(subject, info.revision)
                 infos[number] = info
-    return infos
 
 
 def _is_small(info: ObjectInfo) -> bool:

@@ -164,6 +164,7 @@ class ObjectWatcher:
             return False  # the next connection will tell
 
     def _show(self, message: StreamMessage) -> None:
+        self._bucket.session.saw(message.subject, message.stream_seq, listed=True)
         info = decode_or_skip(self._bucket, message)
         if info is None or not info.name.startswith(self._prefix):
             return

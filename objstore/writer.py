@@ -33,7 +33,6 @@ from objstore.digest import format_digest, new_hash
 from objstore.errors import (
     BucketNotFoundError,
     BucketSealedError,
-    ConnectionLostError,
     ObjectAlreadyExistsError,
     ObjStoreError,
     PreconditionFailedError,
@@ -145,12 +144,9 @@ class ObjectWriter(io.RawIOBase):
 
     def _take_previous(self) -> Previous:
         if self._previous is None:
-            try:
-                message = self._bucket.take_meta_message(self._previous_request, self._deadline)
-            except ConnectionLostError:
-                # The answer was lost with the connection that it was asked for on.
-                self._previous_request = self._bucket.ask_meta(self.name, self._deadline)
-                message = self._bucket.take_meta_message(self._previous_request, self._deadline)
+            message = self._bucket.take_meta_message(
+                self.name, self._previous_request, self._deadline
+            )
             self._previous = read_previous(self._bucket, self.name, message)
         return self._previous
 

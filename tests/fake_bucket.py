@@ -145,7 +145,8 @@ class FakeBucket:
     def do_get(self, conn: FakeConnection, command: Command) -> None:
         body = command.json
         if "last_by_subj" in body:
-            found = [m for m in self.messages if m.subject == body["last_by_subj"]][-1:]
+            pattern = body["last_by_subj"]
+            found = [m for m in self.messages if self._matches(m, pattern)][-1:]
         else:
             found = self.find(body["next_by_subj"], body["seq"])[:1]
         if not found:
@@ -159,9 +160,15 @@ class FakeBucket:
         fields["hdrs"] = base64.b64encode(block).decode()
         conn.reply(command, {"message": fields})
 
+    @staticmethod
+    def _matches(message: Stored, pattern: str) -> bool:
+        if pattern.endswith(".>"):
+            return message.subject.startswith(pattern[:-1])
+        return message.subject == pattern
+
     def find(self, subject: str, seq: int) -> list[Stored]:
         """The messages of a subject, from a sequence on."""
-        return [m for m in self.messages if m.subject == subject and m.seq >= seq]
+        return [m for m in self.messages if self._matches(m, subject) and m.seq >= seq]
 
     def do_direct(self, conn: FakeConnection, command: Command) -> None:
         if command.payload:

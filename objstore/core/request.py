@@ -34,20 +34,30 @@ class Request:
         deadline: Deadline,
         headers: Headers | None = None,
     ) -> None:
+        self._connection = connection
         self._subject = subject
         self.inbox = connection.inbox(deadline)
         try:
-            buffers = connection.encode(subject, payload, self.inbox.subject(), headers, deadline)
+            self._buffers = connection.encode(
+                subject, payload, self.inbox.subject(), headers, deadline
+            )
             self.inbox.published.add(subject)
-            # To have asked is no progress: only an answer is.
-            connection.send(buffers, deadline.rest(), link=self.inbox.link)
+            self._send(deadline)
         except BaseException:
             self.inbox.close()
             raise
 
-    def answer(self, deadline: Deadline) -> Message:
+    def _send(self, deadline: Deadline) -> None:
+        # To have asked is no progress: only an answer is.
+        self._connection.send(self._buffers, deadline.rest(), link=self.inbox.link)
+
+    def answer(self, deadline: Deadline, *, again: float | None = None) -> Message:
         """
         Wait for the first answer. To be called once.
+
+        Args:
+            again: Seconds without an answer after which it is sent once more, for what may
+                be served twice: it may have gone down with the server that it was meant for.
 
         Raises:
             NoRespondersError: If nobody serves the subject.
@@ -56,7 +66,12 @@ class Request:
             ConnectionLostError: If the connection breaks.
         """
         with self.inbox as inbox:
-            message = inbox.next(deadline.remaining())
+            while True:
+                patience = deadline.remaining() if again is None else deadline.at_most(again)
+                message = inbox.next(patience)
+                if message is not None or deadline.expired:
+                    break
+                self._send(deadline)
         if message is None:
             raise RequestTimeoutError(f"no answer from {self._subject} within {deadline.timeout} s")
         if message.status == 503:

@@ -8,18 +8,28 @@ JSON are nanoseconds; the fields that hold them keep the server's names.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeVar
 
-from objstore.core.connection import Connection
+from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.protocol import Message, check_subject, encode_pub
 from objstore.core.request import Request
-from objstore.errors import JetStreamError, NoRespondersError, ProtocolError, shorten
+from objstore.errors import (
+    ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
+    ObjStoreError,
+    ProtocolError,
+    RequestTimeoutError,
+    shorten,
+)
 from objstore.jetstream.messages import StreamMessage, from_api
 
 __all__ = ["NANOSECONDS", "ErrorCode", "JetStream", "encode_body", "message_or_none", "parse_json"]
+
+_T = TypeVar("_T")
 
 #: Nanoseconds in a second.
 NANOSECONDS = 1_000_000_000
@@ -30,6 +40,7 @@ class ErrorCode(IntEnum):
 
     ACCOUNT_RESOURCES_EXCEEDED = 10002
     CLUSTER_NOT_AVAILABLE = 10008
+    CLUSTER_NOT_LEADER = 10009
     CONSUMER_NOT_FOUND = 10014
     INSUFFICIENT_RESOURCES = 10023
     MEMORY_RESOURCES_EXCEEDED = 10028
@@ -46,6 +57,20 @@ class ErrorCode(IntEnum):
     SEQUENCE_NOT_READY = 10163
     WRONG_LAST_SEQUENCE_CONSTANT = 10164
     TOO_MANY_REQUESTS = 10167
+
+
+#: Refusals that pass, for one when a leader has been elected.
+_PASSING = frozenset(
+    {
+        ErrorCode.CLUSTER_NOT_AVAILABLE,
+        ErrorCode.CLUSTER_NOT_LEADER,
+        ErrorCode.TOO_MANY_REQUESTS,
+    }
+)
+#: Seconds without an answer after which what may be asked twice is asked again, and
+#: seconds between two attempts at what was refused, or lost with the connection.
+_REPEAT_INTERVAL = 1.0
+_RETRY_INTERVAL = 0.05
 
 
 class JetStream:
@@ -70,9 +95,14 @@ class JetStream:
         """Return the subject of an operation, for example `STREAM.INFO.OBJ_photos`."""
         return f"{self.prefix}.{operation}"
 
-    def call(self, operation: str, body: object, deadline: Deadline) -> dict[str, Any]:
+    def call(
+        self, operation: str, body: object, deadline: Deadline, *, twice: bool = False
+    ) -> dict[str, Any]:
         """
         Send a request of the API and return its answer.
+
+        Args:
+            twice: Send it again while there is no answer: it may be served twice.
 
         Raises:
             JetStreamError: If the server refuses.
@@ -81,11 +111,41 @@ class JetStream:
             ConnectionLostError: If the connection breaks.
         """
         try:
-            return parse_json(self.ask(operation, body, deadline).answer(deadline))
+            request = self.ask(operation, body, deadline)
+            again = _REPEAT_INTERVAL if twice else None
+            return parse_json(request.answer(deadline, again=again))
         except NoRespondersError as error:
             raise NoRespondersError(
                 "JetStream does not answer: is it enabled on the server and for the account?"
             ) from error
+
+    def persist(self, ask: Callable[[], _T], deadline: Deadline, *, served: bool = True) -> _T:
+        """
+        Do what may be done twice, again and again until it succeeds or the time is up.
+
+        A lost connection comes back, and a stream elects another leader.
+
+        Args:
+            served: Somebody has answered such requests before, so he who is missing now
+                will come back.
+        """
+        failure: ObjStoreError | None = None
+        while True:
+            try:
+                return ask()
+            except RequestTimeoutError as error:  # for one of an attempt that had less time
+                failure = failure or error
+            except (ConnectionLostError, NoRespondersError) as error:
+                if isinstance(error, NoRespondersError) and not served:
+                    raise
+                failure = error
+            except JetStreamError as error:
+                if error.err_code not in _PASSING:
+                    raise
+                failure = error
+            if deadline.expired or self.connection.state is State.CLOSED:
+                raise failure
+            self.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
 
     def say(self, operation: str, body: object) -> bytes:
         """Return a request of the API that asks for no answer, encoded."""
@@ -100,22 +160,44 @@ class JetStream:
         Returns:
             `{"config": …, "state": …, "created": …, "did_create": …}`.
         """
-        return self.call(f"STREAM.CREATE.{config['name']}", config, deadline)
+        return self._change(f"STREAM.CREATE.{config['name']}", config, deadline)
 
     def update_stream(self, config: dict[str, Any], deadline: Deadline) -> dict[str, Any]:
         """Replace a stream's configuration; `config` is the whole of it."""
-        return self.call(f"STREAM.UPDATE.{config['name']}", config, deadline)
+        return self._change(f"STREAM.UPDATE.{config['name']}", config, deadline)
+
+    def _change(self, operation: str, body: object, deadline: Deadline) -> dict[str, Any]:
+        """Ask for a change that made twice is the same; but not for two at a time."""
+        return self.persist(lambda: self.call(operation, body, deadline), deadline, served=False)
 
     def stream_info(
         self, stream: str, deadline: Deadline, *, subjects_filter: str | None = None
     ) -> dict[str, Any]:
         """Return `{"config": …, "state": …}`, with `state.subjects` for a filter."""
         body = None if subjects_filter is None else {"subjects_filter": subjects_filter}
-        return self.call(f"STREAM.INFO.{stream}", body, deadline)
+        return self._look_up(f"STREAM.INFO.{stream}", body, deadline)
+
+    def _look_up(self, operation: str, body: object, deadline: Deadline) -> dict[str, Any]:
+        """Ask for what is there."""
+        return self.persist(
+            lambda: self.call(operation, body, deadline, twice=True), deadline, served=False
+        )
 
     def delete_stream(self, stream: str, deadline: Deadline) -> None:
         """Delete a stream with all its messages and consumers."""
-        self.call(f"STREAM.DELETE.{stream}", None, deadline)
+        attempts = 0
+
+        def delete() -> None:
+            nonlocal attempts
+            attempts += 1
+            self.call(f"STREAM.DELETE.{stream}", None, deadline)
+
+        try:
+            self.persist(delete, deadline, served=False)
+        except JetStreamError as error:
+            # Gone may be the work of an attempt whose answer was lost.
+            if error.err_code != ErrorCode.STREAM_NOT_FOUND or attempts == 1:
+                raise
 
     def stream_names(self, subject: str, timeout: float | None = DEFAULT_TIMEOUT) -> Iterator[str]:
         """Yield the names of the streams that store `subject`."""
@@ -131,7 +213,9 @@ class JetStream:
         """Yield the entries of a paged listing; `timeout` is for each page."""
         offset = 0
         while True:
-            page = self.call(operation, {"offset": offset, "subject": subject}, Deadline(timeout))
+            page = self._look_up(
+                operation, {"offset": offset, "subject": subject}, Deadline(timeout)
+            )
             entries = page.get("streams") or []
             yield from entries
             offset += len(entries)
@@ -146,18 +230,34 @@ class JetStream:
 
     def take_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that `request` asked for; None if there is none."""
-        return message_or_none(request.answer(deadline))
+        return message_or_none(request.answer(deadline, again=_REPEAT_INTERVAL))
 
-    def last_message(self, stream: str, subject: str, deadline: Deadline) -> StreamMessage | None:
-        """Return the last message stored under `subject`, as the leader has it."""
-        return self.take_message(self.ask_last(stream, subject, deadline), deadline)
+    def last_message(
+        self, stream: str, subject: str, deadline: Deadline, *, asked: Request | None = None
+    ) -> StreamMessage | None:
+        """
+        Return the last message stored under `subject`, as the leader has it.
+
+        Args:
+            asked: What `ask_last` has sent before: its answer will do.
+        """
+
+        def ask() -> StreamMessage | None:
+            nonlocal asked
+            request, asked = asked or self.ask_last(stream, subject, deadline), None
+            return self.take_message(request, deadline)
+
+        return self.persist(ask, deadline)
 
     def next_message(
         self, stream: str, subject: str, stream_seq: int, deadline: Deadline
     ) -> StreamMessage | None:
         """Return the first message under `subject` from `stream_seq` on, as the leader has it."""
         body = {"seq": stream_seq, "next_by_subj": subject}
-        return self.take_message(self.ask(f"STREAM.MSG.GET.{stream}", body, deadline), deadline)
+        operation = f"STREAM.MSG.GET.{stream}"
+        return self.persist(
+            lambda: self.take_message(self.ask(operation, body, deadline), deadline), deadline
+        )
 
     def purge(
         self, stream: str, subject: str, deadline: Deadline, *, up_to_seq: int | None = None

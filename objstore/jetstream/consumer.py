@@ -98,7 +98,7 @@ class OrderedConsumer:
         self._started = start_seq is not None  # whether stream_seq says where to begin
         # From the server's last sign of life on.
         self._silence = Deadline(_SILENCE)
-        self._create(deadline)
+        js.persist(lambda: self._create(deadline), deadline)
 
     def _config(self) -> dict[str, Any]:
         config: dict[str, Any] = {
@@ -126,7 +126,9 @@ class OrderedConsumer:
         self._consumer_seq = 0
         body = {"stream_name": self._stream, "config": self._config()}
         try:
-            info = self._js.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body, deadline)
+            info = self._js.call(
+                f"CONSUMER.CREATE.{self._stream}.{self._name}", body, deadline, twice=True
+            )
         except BaseException:
             self._inbox.close(self._farewell())  # it may be there all the same
             raise
