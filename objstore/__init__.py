@@ -53,6 +53,7 @@ from objstore.errors import (
 from objstore.mapping import ObjectMapping
 from objstore.models import ObjectInfo, ObjectLink, ObjectMeta
 from objstore.reader import ObjectReader
+from objstore.reports import CheckReport, ChunkSet, Finding, SweepReport
 from objstore.server import LocalServer, local
 from objstore.store import ObjectStore
 from objstore.watcher import ObjectWatcher
@@ -66,10 +67,13 @@ __all__ = [
     "BucketLinkError",
     "BucketNotFoundError",
     "BucketSealedError",
+    "CheckReport",
+    "ChunkSet",
     "Client",
     "ConnectError",
     "ConnectionLostError",
     "DigestMismatchError",
+    "Finding",
     "InvalidNameError",
     "InvalidURLError",
     "JetStreamError",
@@ -102,6 +106,7 @@ __all__ = [
     "RequestTimeoutError",
     "ServerError",
     "SlowConsumerError",
+    "SweepReport",
     "TLSNotOfferedError",
     "TLSRequiredError",
     "TruncatedObjectError",

@@ -109,6 +109,13 @@ class Bucket:
         with bucket_errors(self.name):
             return self.js.persist(lambda: self.js.stream_info(self.stream, deadline), deadline)
 
+    def sibling(self, name: str) -> Bucket:
+        """Return another bucket, of which it is not known whether it exists."""
+        # Whether it allows direct gets shows when the first is tried; that it has replicas
+        # is assumed.
+        config = {"config": {"allow_direct": True, "num_replicas": 3}}
+        return Bucket(self.js, name, config, owner=self.owner)
+
     # Metas
 
     def meta_subject(self, name: str) -> str:
@@ -209,10 +216,15 @@ class Bucket:
 
     # Removal
 
-    def purge_chunks(self, nuid: str, deadline: Deadline) -> None:
-        """Delete the chunks of one version of an object; an id that is none purges nothing."""
+    def purge_chunks(self, nuid: str, deadline: Deadline, *, up_to_seq: int | None = None) -> None:
+        """
+        Delete the chunks of one version of an object; an id that is none purges nothing.
+
+        Args:
+            up_to_seq: Spare what is stored after this sequence.
+        """
         if naming.is_nuid(nuid):
-            self._purge(naming.chunk_subject(self.name, nuid), None, deadline)
+            self._purge(naming.chunk_subject(self.name, nuid), up_to_seq, deadline)
 
     def _purge(self, subject: str, up_to_seq: int | None, deadline: Deadline) -> int | None:
         """

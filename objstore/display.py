@@ -1,5 +1,5 @@
 """
-How values look to people: sizes and moments, and tables for notebooks.
+How values look to people: sizes, moments, numbers of things, and tables.
 
 Everything that comes from elsewhere is escaped. Pure.
 """
@@ -10,7 +10,15 @@ import html
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timezone
 
-__all__ = ["escape", "format_size", "format_time", "html_pairs", "html_table"]
+__all__ = [
+    "count",
+    "escape",
+    "format_size",
+    "format_table",
+    "format_time",
+    "html_pairs",
+    "html_table",
+]
 
 
 def escape(text: str) -> str:
@@ -27,6 +35,32 @@ def format_size(size: int) -> str:
 def format_time(moment: datetime, timespec: str = "seconds") -> str:
     """Return a moment in UTC, as ISO 8601 has it."""
     return moment.astimezone(timezone.utc).isoformat(timespec=timespec).replace("+00:00", "Z")
+
+
+def count(number: int, what: str) -> str:
+    """Return `1 object`, `2 objects`."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def format_table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, right: int = 0
+) -> list[str]:
+    """
+    Return the lines of a table, the cells escaped.
+
+    Args:
+        right: Number of columns, from the left, that are aligned to the right.
+    """
+    table = [header, *([escape(cell) for cell in row] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*table)]
+    lines = []
+    for row in table:
+        cells = [
+            cell.rjust(width) if number < right else cell.ljust(width)
+            for number, (cell, width) in enumerate(zip(row, widths))
+        ]
+        lines.append("  ".join(cells).rstrip())
+    return lines
 
 
 def html_table(header: Sequence[str], rows: Iterable[Sequence[object]], caption: str = "") -> str:

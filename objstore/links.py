@@ -57,8 +57,5 @@ def follow(
         except InvalidNameError as error:
             raise LinkError(bucket.name, name, f"its target cannot be used: {error}") from error
         if target.bucket != bucket.name:
-            # Whether it allows direct gets shows when the first is tried; that it has
-            # replicas is assumed.
-            config = {"config": {"allow_direct": True, "num_replicas": 3}}
-            bucket = Bucket(bucket.js, target.bucket, config, owner=bucket.owner)
+            bucket = bucket.sibling(target.bucket)
         name, known = target.name, None

@@ -29,7 +29,7 @@ from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
 from objstore.models import ObjectInfo
 
-__all__ = ["decode_or_skip", "iterate_infos", "newest"]
+__all__ = ["decode_or_skip", "iterate_infos", "iterate_metas", "newest"]
 
 logger = logging.getLogger(__name__)
 
@@ -43,14 +43,17 @@ _HORIZONS = 3
 _LAG = 0.001
 
 
-def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
-    """Yield the info of every object, deleted ones too, in the order of their last change."""
+def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+    """Yield the last message of every meta subject, whatever it holds, in order."""
     horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
     messages = _snapshot(bucket, horizon, deadline)
-    if messages is None:
-        messages = newest(_consume(bucket, deadline))
+    yield from newest(_consume(bucket, deadline)) if messages is None else messages
+
+
+def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
+    """Yield the info of every object, deleted ones too, in the order of their last change."""
     found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
-    for message in messages:
+    for message in iterate_metas(bucket, deadline):
         bucket.session.saw(message.subject, message.stream_seq, listed=True)
         info = decode_or_skip(bucket, message)
         if info is None:

@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from objstore import changes, naming
+from objstore import audit, changes, naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
 from objstore.config import ObjectStoreStatus
@@ -42,11 +42,15 @@ from objstore.models import (
     ObjectMeta,
 )
 from objstore.reader import ObjectReader
+from objstore.reports import CheckReport, SweepReport
 from objstore.watcher import ObjectWatcher
 from objstore.writer import ObjectWriter, TextWriter
 
 __all__ = ["ObjectStore"]
 
+
+#: Seconds in a hundred years.
+_LONGEST_AGE = 100 * 365 * 86400.0
 
 _NO_DATA = object()
 #: Objects that a notebook shows of a store, and seconds to find them.
@@ -778,6 +782,62 @@ class ObjectStore:
         with bucket_errors(self.bucket):
             self._bucket.js.update_stream(config, deadline)
 
+    def check(
+        self,
+        *,
+        read_data: bool | float = False,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> CheckReport:
+        """
+        Look for what is broken: objects that cannot be read as they were stored.
+
+        The sizes of all chunks are compared with what is said of the objects, and what
+        looks wrong is read. Bits that changed on a disk show only to who reads everything.
+
+        Args:
+            read_data: True reads all objects and compares their digests; a number from 0
+                to 1 reads that fraction of them, chosen at random.
+            timeout: Seconds without progress; None for ever.
+
+        Returns:
+            A report: true if all is well, and a table when printed.
+
+        Example:
+            >>> report = store.check(read_data=True)
+            >>> if not report:
+            ...     print(report)
+        """
+        return audit.check(self._bucket, _check_fraction(read_data), timeout)
+
+    def sweep(
+        self,
+        *,
+        min_age: float = 86400.0,
+        dry_run: bool = True,
+        timeout: float | None = DEFAULT_TIMEOUT,
+    ) -> SweepReport:
+        """
+        Remove chunks that belong to no object, as a writer that was killed leaves them.
+
+        Args:
+            min_age: Seconds since the last of them was stored, at the least. Chunks of an
+                upload that is going on belong to no object either, so this must be longer
+                than any upload may pause.
+            dry_run: Only tell what would be removed.
+            timeout: Seconds without progress; None for ever.
+
+        Returns:
+            A report of what was removed, or would be. Nothing is removed while the bucket
+            has an entry that cannot be read: its chunks might be any.
+
+        Raises:
+            BucketSealedError: If the bucket can no longer be changed.
+        """
+        min_age = _check_age(min_age)
+        if not isinstance(dry_run, bool):
+            raise TypeError(f"dry_run must be True or False, not {shorten(dry_run)}")
+        return audit.sweep(self._bucket, min_age, dry_run, timeout)
+
     def copy(
         self,
         name: str,
@@ -837,6 +897,24 @@ class ObjectStore:
 def _check_callback(callback: object) -> None:
     if callback is not None and not callable(callback):
         raise TypeError(f"callback must be callable, not {shorten(callback)}")
+
+
+def _check_fraction(read_data: object) -> float:
+    if isinstance(read_data, bool):
+        return float(read_data)
+    if not isinstance(read_data, (int, float)):
+        raise TypeError(f"read_data must be True, False or a fraction, not {shorten(read_data)}")
+    if not 0 <= read_data <= 1:
+        raise ValueError(f"read_data must be a fraction from 0 to 1, not {read_data}")
+    return float(read_data)
+
+
+def _check_age(min_age: object) -> float:
+    if isinstance(min_age, bool) or not isinstance(min_age, (int, float)):
+        raise TypeError(f"min_age must be a number of seconds, not {shorten(min_age)}")
+    if not 0 <= min_age <= _LONGEST_AGE:
+        raise ValueError(f"min_age must be from 0 to {_LONGEST_AGE:g} seconds, not {min_age}")
+    return float(min_age)
 
 
 def _check_revision(if_revision: int | None) -> None:

@@ -8,7 +8,15 @@ import pytest
 
 from objstore.client import Client
 from objstore.config import ObjectStoreStatus
-from objstore.display import escape, format_size, format_time, html_pairs, html_table
+from objstore.display import (
+    count,
+    escape,
+    format_size,
+    format_table,
+    format_time,
+    html_pairs,
+    html_table,
+)
 from objstore.models import Listing, ObjectInfo, ObjectLink
 from objstore.store import ObjectStore
 
@@ -114,3 +122,17 @@ def test_client_in_a_notebook() -> None:
     assert "nats://localhost:1" in shown
     assert "not connected" in shown
     assert "secret" not in shown
+
+
+def test_count() -> None:
+    assert [count(number, "chunk") for number in (0, 1, 2)] == ["0 chunks", "1 chunk", "2 chunks"]
+
+
+def test_table() -> None:
+    """Columns are as wide as what is shown in them; lines end with no blanks."""
+    assert format_table(("A", "NAME"), [("long", "x\n"), ("b", "")]) == [
+        "A     NAME",
+        r"long  x\n",
+        "b",
+    ]
+    assert format_table(("A", "B"), [("10", "x")], right=1) == [" A  B", "10  x"]

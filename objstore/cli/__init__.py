@@ -76,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(end.code or 0)
     with _logging(args), _termination_as_interrupt():
         try:
-            run(args)
+            code = run(args)
             sys.stdout.flush()
         except KeyboardInterrupt:
             return _INTERRUPTED
@@ -88,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return _exit_code(error)
         finally:
             settle_stdout()
-    return 0
+    return code
 
 
 def _exit_code(error: Exception) -> int:

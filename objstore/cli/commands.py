@@ -31,6 +31,7 @@ from objstore.cli.output import (
     name_with_target,
     note,
     object_fields,
+    report_fields,
 )
 from objstore.cli.progress import Progress
 from objstore.cli.trees import place_files, walk_files
@@ -45,19 +46,24 @@ from objstore.errors import (
 from objstore.files import write_file
 from objstore.models import ObjectInfo, ObjectMeta
 from objstore.reader import ObjectReader
+from objstore.reports import CheckReport, SweepReport
 from objstore.server import LocalServer, local
 from objstore.store import ObjectStore
 
 __all__ = ["run"]
 
 
-def run(args: argparse.Namespace) -> None:
-    """Run the command that `args` names, with a connection if it needs one."""
+#: Exit code of who looked for damage and found some.
+_DAMAGED = 7
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command that `args` names, with a connection if it needs one; return its code."""
     if args.command in _OFFLINE_COMMANDS:
         _OFFLINE_COMMANDS[args.command](args)
-        return
+        return 0
     with _make_client(args) as client:
-        _COMMANDS[args.command](args, client)
+        return _COMMANDS[args.command](args, client) or 0
 
 
 def _make_client(args: argparse.Namespace) -> Client:
@@ -446,6 +452,33 @@ def _delete_bucket(args: argparse.Namespace, client: Client) -> None:
     _tell(f"{args.bucket}: deleted", args)
 
 
+# Upkeep
+
+
+def _check(args: argparse.Namespace, client: Client) -> int:
+    store = _open(args, client)
+    read_data = args.read_data if args.read_fraction is None else args.read_fraction
+    return _show(store.check(read_data=read_data, timeout=args.timeout), args)
+
+
+def _sweep(args: argparse.Namespace, client: Client) -> int:
+    store = _open(args, client)
+    report = store.sweep(min_age=args.min_age, dry_run=not args.force, timeout=args.timeout)
+    code = _show(report, args)
+    if report.dry_run and report.orphans:
+        _tell("nothing was removed; -f removes", args)
+    return code
+
+
+def _show(report: CheckReport | SweepReport, args: argparse.Namespace) -> int:
+    if args.json:
+        emit_json(report_fields(report))
+    else:
+        for line in str(report).splitlines():
+            emit(line)
+    return 0 if report.ok else _DAMAGED
+
+
 # Without a connection
 
 
@@ -479,7 +512,7 @@ def _version(args: argparse.Namespace) -> None:
         emit(f"objstore {__version__}")
 
 
-_COMMANDS: dict[str, Callable[[argparse.Namespace, Client], None]] = {
+_COMMANDS: dict[str, Callable[[argparse.Namespace, Client], int | None]] = {
     "add": _add,
     "edit": _edit,
     "ls": _ls,
@@ -492,6 +525,8 @@ _COMMANDS: dict[str, Callable[[argparse.Namespace, Client], None]] = {
     "rm": _rm,
     "watch": _watch,
     "seal": _seal,
+    "check": _check,
+    "sweep": _sweep,
 }
 _OFFLINE_COMMANDS: dict[str, Callable[[argparse.Namespace], None]] = {
     "serve": _serve,

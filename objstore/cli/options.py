@@ -69,6 +69,14 @@ def _parse_count(text: str) -> int:
     return int(text)
 
 
+def _parse_fraction(text: str) -> float:
+    number, percent = text.removesuffix("%"), text.endswith("%")
+    fraction = float(number) / (100 if percent else 1) if _NUMBER.fullmatch(number) else 2.0
+    if fraction > 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no fraction like 0.1 or 10%")
+    return fraction
+
+
 def _parse_port(text: str) -> int:
     if not text.isdecimal() or int(text) > 65535:
         raise argparse.ArgumentTypeError(f"{text!r} is no port from 0 to 65535")
@@ -289,6 +297,30 @@ def _define_seal(parser: argparse.ArgumentParser) -> None:
     _add_force(parser, "seal without asking")
 
 
+def _define_check(parser: argparse.ArgumentParser) -> None:
+    _add_bucket(parser)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--read-data", action="store_true", help="read all objects")
+    group.add_argument(
+        "--read-fraction",
+        metavar="F",
+        type=_parse_fraction,
+        help="read some objects, chosen at random: 0.1 or 10%%",
+    )
+
+
+def _define_sweep(parser: argparse.ArgumentParser) -> None:
+    _add_bucket(parser)
+    parser.add_argument(
+        "--min-age",
+        metavar="DURATION",
+        type=parse_duration,
+        default=86400.0,
+        help="since the last chunk was stored; by default 1d",
+    )
+    _add_force(parser, "remove; without it, only show what would be removed")
+
+
 def _define_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--port", type=_parse_port, default=_DEFAULT_PORT, help="by default 4222; 0 for any"
@@ -326,6 +358,8 @@ COMMANDS = {
     "rm": Command("delete objects, or a bucket", _define_rm, ["del"]),
     "watch": Command("show changes as they happen", _define_watch),
     "seal": Command("make a bucket read-only, for ever", _define_seal),
+    "check": Command("look for what is broken in a bucket", _define_check),
+    "sweep": Command("remove chunks that belong to no object", _define_sweep),
     "serve": Command("run a nats-server on this machine", _define_serve),
     "completion": Command("print what lets a shell complete commands", _define_completion),
     "version": Command("show the version", _define_version),

@@ -7,6 +7,7 @@ from elsewhere: no control character in them reaches the terminal as it is.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import logging
@@ -16,8 +17,9 @@ from collections.abc import Sequence
 from typing import BinaryIO
 
 from objstore.config import ObjectStoreStatus
-from objstore.display import escape, format_time
+from objstore.display import escape, format_table, format_time
 from objstore.models import ObjectInfo
+from objstore.reports import CheckReport, SweepReport
 
 __all__ = [
     "LineFormatter",
@@ -31,6 +33,7 @@ __all__ = [
     "name_with_target",
     "note",
     "object_fields",
+    "report_fields",
     "settle_stdout",
 ]
 
@@ -54,13 +57,8 @@ def emit_json(value: object, *, flush: bool = False) -> None:
 
 def emit_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows below a header, the first column to the right; nothing if there are none."""
-    if not rows:
-        return
-    lines = [header, *([escape(cell) for cell in row] for row in rows)]
-    first, *widths = [max(map(len, column)) for column in zip(*lines)]
-    for line in lines:
-        cells = [cell.ljust(width) for cell, width in zip(line[1:], widths)]
-        emit("  ".join([line[0].rjust(first), *cells]).rstrip())
+    for line in format_table(header, rows, right=1) if rows else ():
+        emit(line)
 
 
 def emit_pairs(pairs: Sequence[tuple[str, object]]) -> None:
@@ -156,3 +154,14 @@ def bucket_fields(status: ObjectStoreStatus) -> dict[str, object]:
         "sealed": status.sealed,
         "metadata": status.metadata,
     }
+
+
+# Reports
+
+
+def report_fields(report: CheckReport | SweepReport) -> dict[str, object]:
+    """Return a report for JSON."""
+    fields = {"ok": report.ok, **dataclasses.asdict(report)}
+    for orphan in fields.get("orphans", ()):
+        orphan["stored_at"] = format_time(orphan["stored_at"], "microseconds")
+    return fields

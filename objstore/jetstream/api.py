@@ -183,6 +183,22 @@ class JetStream:
             lambda: self.call(operation, body, deadline, twice=True), deadline, served=False
         )
 
+    def subjects(self, stream: str, pattern: str, timeout: float | None) -> Iterator[str]:
+        """
+        Yield the subjects that have messages; `timeout` is for each page of 100,000.
+
+        Source: server API `$JS.API.STREAM.INFO`, `subjects_filter`.
+        """
+        offset = 0
+        while True:
+            body = {"subjects_filter": pattern, "offset": offset}
+            info = self._look_up(f"STREAM.INFO.{stream}", body, Deadline(timeout))
+            page = info.get("state", {}).get("subjects") or {}
+            yield from page
+            offset += len(page)
+            if not page or offset >= int(info.get("total", 0)):
+                return
+
     def delete_stream(self, stream: str, deadline: Deadline) -> None:
         """Delete a stream with all its messages and consumers."""
         attempts = 0

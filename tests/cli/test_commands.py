@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from objstore import audit
 from objstore.client import Client
+from objstore.core.nuid import next_nuid
 from objstore.errors import BucketNotFoundError
 from objstore.store import ObjectStore
 from tests.cli.conftest import Result
@@ -597,6 +599,66 @@ def test_seal_asks_at_a_terminal(
 
 
 # version
+
+
+# check and sweep
+
+
+def test_check(run: Run, store: ObjectStore, raw: RawBucket) -> None:
+    """Damage that only reading shows, a warning, and a name that would clear the screen."""
+    info = store.put(EVIL, b"data")
+    result = run("check", store.bucket)
+    assert (result.code, result.err) == (0, "")
+    assert "1 object, 4 B in 1 chunk; 0 read; no problem" in result.lines[0]
+    raw.purge(raw.chunk_subject(info.nuid))
+    raw.put_chunk(info.nuid, b"DATA")
+    store.add_bucket_link("l", "nowhere")
+    result = run("check", store.bucket)
+    assert (result.code, result.err) == (0, "")
+    assert result.lines[-1].startswith("warning  dangling  l ")
+    for option in (["--read-data"], ["--read-fraction", "1"], ["--read-fraction", "100%"]):
+        result = run("check", store.bucket, *option)
+        assert (result.code, result.err) == (7, "")
+        assert any(EVIL_SHOWN in line and "damaged" in line for line in result.lines)
+        assert b"\x1b" not in result.out
+    fields = run("check", store.bucket, "--read-data", "--json").json
+    assert (fields["ok"], fields["objects"], fields["read"]) == (False, 1, 1)
+    assert fields["problems"][0]["name"] == EVIL
+    assert fields["warnings"][0]["kind"] == "dangling"
+    assert run("check", f"{store.bucket}-x").code == 3
+
+
+@pytest.mark.parametrize("fraction", ["2", "101%", "x", "", "%", "-1"])
+def test_check_takes_a_fraction(run: Run, fraction: str) -> None:
+    assert run("check", "b", "--read-fraction", fraction).code == 2
+
+
+def test_sweep(
+    run: Run, store: ObjectStore, raw: RawBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It shows; with -f it removes; beside an entry that cannot be read it does not."""
+    monkeypatch.setattr(audit, "_GRACE", 0.0)
+    nuid = next_nuid()
+    raw.put_chunk(nuid, b"data")
+    result = run("sweep", store.bucket)
+    assert (result.code, result.err) == (0, "")
+    assert "1 younger than 86400 s" in result.lines[0]
+    result = run("sweep", store.bucket, "--min-age", "0s")
+    assert result.code == 0
+    assert "1 set of chunks without an object to be removed: 1 chunk, 4 B" in result.lines[0]
+    assert result.lines[-1].startswith(f"{nuid}  1       4 B   ")
+    assert result.err == "nothing was removed; -f removes\n"
+    raw.put_meta("a", b"{")
+    result = run("sweep", store.bucket, "--min-age", "0s", "-f")
+    assert result.code == 7
+    assert "1 entry cannot be read" in result.lines[0]
+    assert nuid in raw.chunks
+    store.put("a", b"")
+    fields = run("sweep", store.bucket, "--min-age", "0s", "-f", "--json").json
+    assert (fields["ok"], fields["dry_run"], fields["obstacles"]) == (True, False, [])
+    assert (fields["orphans"][0]["nuid"], fields["orphans"][0]["size"]) == (nuid, 4)
+    assert fields["orphans"][0]["stored_at"].endswith("Z")
+    assert raw.chunks == {}
 
 
 def test_version(run: Run) -> None:
