@@ -15,9 +15,11 @@ from objstore import naming
 from objstore.core.deadline import Deadline
 from objstore.core.request import Request
 from objstore.errors import (
+    BadObjectMetaError,
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
+    InvalidNameError,
     JetStreamError,
     NoRespondersError,
     ObjStoreError,
@@ -30,10 +32,12 @@ from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
 from objstore.session import Session
 
-__all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
+__all__ = ["ALIAS", "EXPECTED", "FULL", "Bucket", "bucket_errors"]
 
 #: Header of a meta that names the version which it replaces.
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+#: Field of a meta with the other name that its chunks may have, while a rename is going on.
+ALIAS = "objstore_alias"
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
@@ -192,6 +196,19 @@ class Bucket:
     def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
         """Return an object's meta, deleted objects included; None if there is none."""
         return self.take_meta(name, None, deadline)
+
+    def shares_chunks(self, info: ObjectInfo, deadline: Deadline) -> bool:
+        """Whether a rename that was not finished has left the chunks another name, too."""
+        alias = info.unknown.get(ALIAS)
+        if not info.size or not isinstance(alias, str):
+            return False
+        try:
+            other = self.meta(alias, deadline)
+        except InvalidNameError:
+            return False
+        except BadObjectMetaError:
+            return True  # it may
+        return other is not None and not other.deleted and other.nuid == info.nuid
 
     def last_meta_seq(self, deadline: Deadline) -> int:
         """Return the sequence of the last meta of all, as the leader has it; 0 without one."""

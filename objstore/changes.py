@@ -14,7 +14,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from objstore.bucket import Bucket
-from objstore.commit import Commit, Committed, Previous, purge_replaced
+from objstore.commit import Commit, Committed, Previous, purge_replaced, purge_unless_live
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.errors import (
@@ -22,9 +22,11 @@ from objstore.errors import (
     ObjectAlreadyExistsError,
     ObjectNotFoundError,
     ObjStoreError,
+    OutcomeUnknownError,
     PreconditionFailedError,
 )
 from objstore.models import ObjectInfo, ObjectLink
+from objstore.rename import rename
 
 __all__ = ["add_link", "delete", "live_info", "not_found", "update"]
 
@@ -66,14 +68,23 @@ def _retry(attempt: Callable[[], _T], deadline: Deadline, *, once: bool) -> _T:
                 raise
 
 
-def _commit(
-    bucket: Bucket, info: ObjectInfo, previous: ObjectInfo | None, deadline: Deadline
-) -> ObjectInfo:
+def _commit(bucket: Bucket, info: ObjectInfo, previous: Previous, deadline: Deadline) -> ObjectInfo:
     """Store a meta in place of exactly the previous one."""
-    commit = Commit(bucket, info, Previous.of(previous), conditional=True)
-    committed = commit.run(deadline)
+    committed = Commit(bucket, info, previous, conditional=True).run(deadline)
     purge_replaced(bucket, committed)
     return replace(info, revision=committed.revision)
+
+
+def _is_overwritten(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> bool:
+    """
+    Whether a change of `info` whose outcome is unknown came before what is there now.
+
+    Then it does not matter whether it was stored: nobody can tell.
+    """
+    if deadline.expired:
+        return False
+    current = bucket.meta(info.name, deadline)
+    return current is None or current.deleted or current.nuid != info.nuid
 
 
 # Meta and name
@@ -92,31 +103,16 @@ def update(
     def attempt() -> ObjectInfo:
         info = live_info(bucket, name, if_revision, deadline)
         changed = replace(info, name=new_name, **fields)
-        if new_name == name:
-            return _commit(bucket, changed, info, deadline)
-        return _rename(bucket, info, changed, deadline)
+        if new_name != name:
+            return rename(bucket, info, changed, deadline)
+        try:
+            return _commit(bucket, changed, Previous.of(info), deadline)
+        except OutcomeUnknownError:
+            if if_revision is None and _is_overwritten(bucket, info, deadline):
+                return replace(changed, revision=0)
+            raise
 
     return _retry(attempt, deadline, once=if_revision is not None)
-
-
-def _rename(
-    bucket: Bucket, info: ObjectInfo, renamed: ObjectInfo, deadline: Deadline
-) -> ObjectInfo:
-    """Give an object another name: the new meta first, then the old one goes."""
-    target = bucket.meta(renamed.name, deadline)
-    if target is not None and not target.deleted and target.nuid == info.nuid:
-        stored = target  # an earlier attempt did not come to its end
-    elif target is not None and not target.deleted:
-        raise ObjectAlreadyExistsError(bucket.name, renamed.name, "the new name is taken")
-    else:
-        stored = _commit(bucket, renamed, target, deadline)
-    if not bucket.purge_meta(info.name, info.revision, deadline):
-        # Somebody changed the object meanwhile, and its chunks may be gone: undo.
-        bucket.purge_meta(renamed.name, stored.revision, deadline)
-        raise PreconditionFailedError(
-            bucket.name, info.name, "it was changed while it was renamed", 0
-        )
-    return stored
 
 
 # Removal
@@ -132,7 +128,16 @@ def delete(
         if info is None:
             return None
         _check_revision(info, if_revision)
-        return info if info.deleted else _bury(bucket, info, deadline)
+        if info.deleted:
+            return info
+        try:
+            return _bury(bucket, info, deadline)
+        except OutcomeUnknownError:
+            if _is_overwritten(bucket, info, deadline):
+                purge_unless_live(bucket, info.nuid, deadline)
+                if if_revision is None:
+                    return replace(info, deleted=True, revision=0)
+            raise
 
     return _retry(attempt, deadline, once=if_revision is not None)
 
@@ -140,21 +145,23 @@ def delete(
 def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     """Put a tombstone in an object's place, and purge its chunks."""
     tombstone = replace(info, deleted=True, size=0, chunks=0, digest="")
+    chunks = () if info.is_link else (info.nuid,)
+    if bucket.shares_chunks(info, deadline):
+        # Some clients delete twice, and then purge what the tombstone names.
+        tombstone, chunks = replace(tombstone, nuid=next_nuid()), ()
     try:
-        tombstone = _commit(bucket, tombstone, info, deadline)
+        tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:
         # No room for the tombstone: the object goes first, and makes the room.
         if not bucket.purge_meta(info.name, info.revision, deadline):
             raise PreconditionFailedError(
                 bucket.name, info.name, "it was changed while it was deleted", 0
             ) from None
-        if not info.is_link:
-            bucket.purge_chunks(info.nuid, deadline)
+        purge_replaced(bucket, Committed(info.revision, chunks))
         with contextlib.suppress(ObjStoreError):  # it only tells watchers
-            return _commit(bucket, tombstone, None, deadline)
+            return _commit(bucket, tombstone, Previous(0, ""), deadline)
         return tombstone
-    if not info.is_link:
-        purge_replaced(bucket, Committed(tombstone.revision, (info.nuid,)))
+    purge_replaced(bucket, Committed(tombstone.revision, chunks))
     return tombstone
 
 
@@ -178,6 +185,11 @@ def add_link(bucket: Bucket, name: str, link: ObjectLink, deadline: Deadline) ->
         current = bucket.meta(name, deadline)
         if current is not None and not current.deleted and not current.is_link:
             raise ObjectAlreadyExistsError(bucket.name, name, "an object has this name")
-        return _commit(bucket, info, current, deadline)
+        try:
+            return _commit(bucket, info, Previous.of(current), deadline)
+        except OutcomeUnknownError:
+            if _is_overwritten(bucket, info, deadline):
+                return info
+            raise
 
     return _retry(attempt, deadline, once=False)

@@ -32,16 +32,20 @@ from objstore.errors import (
 from objstore.jetstream.api import ErrorCode
 from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import parse_ack
+from objstore.listing import iterate_infos
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
 
 __all__ = [
     "ACK_TIMEOUT",
+    "CONFLICTS",
+    "PASSING",
     "Commit",
     "Committed",
     "Previous",
     "check_meta_size",
     "purge_replaced",
+    "purge_unless_live",
     "read_previous",
 ]
 
@@ -62,9 +66,9 @@ _PURGE_TIMEOUT = 10.0
 _MESSAGE_ID = "Nats-Msg-Id"
 
 #: The version that we expected to replace is not the last one.
-_CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
+CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
 #: Refusals that pass: another attempt may succeed.
-_PASSING = frozenset(
+PASSING = frozenset(
     {
         ErrorCode.CLUSTER_NOT_AVAILABLE,
         ErrorCode.DUPLICATE_IN_PROCESS,
@@ -151,13 +155,13 @@ class Commit:
                 return self._publish(deadline)
             except JetStreamError as error:
                 failure: ObjStoreError = error
-                if error.err_code in _CONFLICTS:
+                if error.err_code in CONFLICTS:
                     committed = self._resolve(deadline, error)
                     if committed is not None:
                         return committed
                     if self._previous != previous:
                         continue  # we know better now
-                elif error.err_code not in _PASSING:
+                elif error.err_code not in PASSING:
                     self._refuse(error)
             except NoRespondersError as error:
                 failure = self._bucket.explain(error)
@@ -306,14 +310,24 @@ def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> P
     """
     Return the version in a meta message that is to be replaced, whatever it holds.
 
-    A meta that nobody can use is replaced all the same, but nothing is purged by it.
+    A meta that nobody can use is replaced all the same, but nothing is purged by it; nor
+    are chunks that have another name.
     """
     if message is None:
         return Previous(0, "")
     try:
-        return Previous.of(bucket.decode(message, name))
+        info = bucket.decode(message, name)
+        if not bucket.shares_chunks(info, Deadline(_PURGE_TIMEOUT)):
+            return Previous.of(info)
     except ObjStoreError:
-        return Previous(message.stream_seq, "")
+        pass
+    return Previous(message.stream_seq, "")
+
+
+def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
+    """Purge chunks that, as far as we know, have no name any more; the listing decides."""
+    if all(info.deleted or info.nuid != nuid for info in iterate_infos(bucket, deadline)):
+        purge_replaced(bucket, Committed(0, (nuid,)))
 
 
 def purge_replaced(bucket: Bucket, committed: Committed) -> None:

@@ -598,9 +598,10 @@ class ObjectStore:
 
         Args:
             meta: Replaces name, description, headers and metadata altogether.
-            new_name: Renames. The new name comes first and the old one goes then, so that
-                the bytes always have a name; a reader may see both for a moment, and a
-                process that dies in between leaves both.
+            new_name: Renames. In a bucket made with `atomic=True` that is one change.
+                Elsewhere the new name comes first and the old one goes then, so that the
+                bytes always have a name; a reader may see both for a moment, and a process
+                that dies in between leaves both. The same call again finishes it.
             description, headers, metadata: Change just these; "" and {} clear.
             if_revision: Only if the object has this revision.
 
@@ -609,8 +610,10 @@ class ObjectStore:
 
         Raises:
             ObjectNotFoundError: If it does not exist or is deleted.
-            ObjectAlreadyExistsError: If the new name is taken.
+            ObjectAlreadyExistsError: If the new name is taken, or an earlier rename to
+                another one was not finished.
             PreconditionFailedError: If `if_revision` does not hold.
+            OutcomeUnknownError: If it was sent and its fate could not be learnt.
 
         Source: ADR-20, "Update meta".
         """
@@ -656,6 +659,7 @@ class ObjectStore:
         Raises:
             ObjectNotFoundError: If no object ever had that name.
             PreconditionFailedError: If `if_revision` does not hold.
+            OutcomeUnknownError: If it was sent and its fate could not be learnt.
 
         Source: ADR-20, "Delete".
         """

@@ -19,10 +19,12 @@ from objstore.errors import (
     BucketFullError,
     ObjectAlreadyExistsError,
     ObjectNotFoundError,
+    OutcomeUnknownError,
     PreconditionFailedError,
 )
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
+from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
 
@@ -213,6 +215,76 @@ def test_link_meets_a_put(store: ObjectStore, other: ObjectStore, call: str) -> 
     }
     with meanwhile(store, lambda: other.put("a", b"new")):
         with pytest.raises(ObjectAlreadyExistsError):
+            calls[call]()
+    assert store.get_bytes("a") == b"new"
+
+
+@pytest.mark.parametrize("call", ["delete", "update_meta", "add_link", "add_bucket_link"])
+@pytest.mark.parametrize("then", ["put", "delete", "rename", "update_meta"])
+def test_lost_ack_meets_another_change(
+    server: LocalServer, store: ObjectStore, other: ObjectStore, call: str, then: str
+) -> None:
+    """It came before the other change, whether it was stored or not: that is an outcome, too."""
+    target = store.put("t", b"target")
+    link = call.startswith("add")
+    if not link:
+        store.put("a", b"old")
+    calls: dict[str, Callable[[ObjectStore], object]] = {
+        "delete": lambda store: store.delete("a"),
+        "update_meta": lambda store: store.update_meta("a", description="d"),
+        "add_link": lambda store: store.add_link("a", target),
+        "add_bucket_link": lambda store: store.add_bucket_link("a", store),
+    }
+    acts: dict[str, Callable[[], object]] = {
+        "put": lambda: other.put("a", b"new"),
+        "delete": lambda: other.delete("a"),
+        "rename": lambda: other.update_meta("a", new_name="b"),
+        "update_meta": lambda: other.update_meta("a", description="other"),
+    }
+
+    def act() -> None:
+        with contextlib.suppress(ObjectNotFoundError):  # a deleted one
+            acts[then]()
+        proxy.cut()
+
+    with Proxy(server.port) as proxy, Client(proxy.url) as client:
+        proxied = client.object_store(store.bucket)
+        cut = proxy.on(b'{"stream":"OBJ_', act, direction="s2c", before=True)
+        if then == "update_meta" and call != "delete":
+            # It is built on what is there: which of the two was last nobody can say.
+            with contextlib.suppress(OutcomeUnknownError):
+                calls[call](proxied)
+        else:
+            calls[call](proxied)
+        assert cut.is_set()
+    expected = {"put": ["t", "a"], "delete": ["t"], "rename": ["t", "b"]}
+    if call == "delete" and then != "put":
+        assert list(store) == ["t"]
+    elif then == "update_meta":
+        assert store.get_info("a").description == "other"
+    else:
+        assert list(store) == expected[then]
+
+
+@pytest.mark.parametrize("call", ["delete", "update_meta"])
+def test_condition_whose_ack_is_lost_meets_a_put(
+    server: LocalServer, store: ObjectStore, other: ObjectStore, call: str
+) -> None:
+    """Whether the condition held nobody knows, and who set it is told so."""
+    revision = store.put("a", b"old").revision
+    with Proxy(server.port) as proxy, Client(proxy.url) as client:
+        proxied = client.object_store(store.bucket)
+
+        def act() -> None:
+            other.put("a", b"new")
+            proxy.cut()
+
+        proxy.on(b'{"stream":"OBJ_', act, direction="s2c", before=True)
+        calls: dict[str, Callable[[], object]] = {
+            "delete": lambda: proxied.delete("a", if_revision=revision),
+            "update_meta": lambda: proxied.update_meta("a", description="d", if_revision=revision),
+        }
+        with pytest.raises(OutcomeUnknownError):
             calls[call]()
     assert store.get_bytes("a") == b"new"
 

@@ -57,6 +57,9 @@ class ErrorCode(IntEnum):
     SEQUENCE_NOT_READY = 10163
     WRONG_LAST_SEQUENCE_CONSTANT = 10164
     TOO_MANY_REQUESTS = 10167
+    ATOMIC_PUBLISH_DISABLED = 10174
+    BATCH_MISSING_SEQUENCE = 10175
+    BATCH_INCOMPLETE = 10176
 
 
 #: Refusals that pass, for one when a leader has been elected.
