@@ -48,7 +48,7 @@ _BATCH_BYTES = 4 << 20
 #: Seconds without an answer after which it is asked whether there will be one.
 _DOUBT = 1.0
 #: Seconds without an answer after which every object is asked for by itself.
-_PATIENCE = 3.0
+_PATIENCE = 1.0
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 

@@ -88,7 +88,7 @@ def test_every_cut_is_survived(proxied: ObjectStore, proxy: Proxy, question: str
     """Whichever of the requests it hits: the first, the second, and so on."""
     ask, answer = QUESTIONS[question]
     for nth in range(1, 20):
-        cut = proxy.on(b"PUB $JS.API.", proxy.cut, nth=nth)
+        cut = proxy.on(b"PUB $JS.API.", proxy.cut, nth=nth, before=True)
         assert ask(proxied) == answer
         if not cut.is_set():
             break

@@ -17,7 +17,12 @@ from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Message, encode_pub
-from objstore.errors import ConnectionLostError, JetStreamError, NoRespondersError
+from objstore.errors import (
+    ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
+    RequestTimeoutError,
+)
 from objstore.jetstream.api import NANOSECONDS, ErrorCode, JetStream, encode_body
 from objstore.jetstream.messages import StreamMessage, from_consumer
 
@@ -39,6 +44,8 @@ _HEARTBEAT = 2.0
 _SILENCE = 2 * _HEARTBEAT
 #: Refusals of a new consumer that pass: for one while a leader is elected.
 _PASSING = frozenset({ErrorCode.CLUSTER_NOT_AVAILABLE, ErrorCode.INSUFFICIENT_RESOURCES})
+#: Seconds to wait for the first attempt to make one; each later one gets twice as many.
+_PATIENCE = 1.0
 #: Seconds between attempts to make another, and at the least for an attempt.
 _RETRY_INTERVAL = 0.1
 _LEAST_PATIENCE = 0.25
@@ -91,6 +98,7 @@ class OrderedConsumer:
         self._bytes = _WINDOW // _REQUESTS
         self._batch = max(1, self._bytes // (message_size + _MESSAGE_OVERHEAD))
         self._least_bytes = min(message_size + _MESSAGE_OVERHEAD, self._bytes)
+        self._patience = _PATIENCE
         self._stopped = False
         self._lost = True  # whether there is no consumer that could be asked
         self.exhausted = False
@@ -126,12 +134,15 @@ class OrderedConsumer:
         self._consumer_seq = 0
         body = {"stream_name": self._stream, "config": self._config()}
         try:
-            info = self._js.call(
-                f"CONSUMER.CREATE.{self._stream}.{self._name}", body, deadline, twice=True
-            )
+            # Where nobody answers the next one may: the server that was to serve this one may
+            # be out of order.
+            patience = Deadline(deadline.at_most(self._patience))
+            self._patience *= 2
+            info = self._js.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body, patience)
         except BaseException:
             self._inbox.close(self._farewell())  # it may be there all the same
             raise
+        self._patience = _PATIENCE
         self.pending = int(info.get("num_pending", 0))
         if self._policy == "new" and not self._started:
             # Should this consumer be replaced, its successor begins at the same place.
@@ -208,7 +219,7 @@ class OrderedConsumer:
                 if self._stopped or self._js.connection.state is State.CLOSED:
                     raise
                 self._lost, message = True, None
-            except (NoRespondersError, JetStreamError) as error:
+            except (NoRespondersError, JetStreamError, RequestTimeoutError) as error:
                 if isinstance(error, JetStreamError) and error.err_code not in _PASSING:
                     raise
                 # The stream has no leader at the moment; the next one will make a consumer.
