@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,7 +16,12 @@ from objstore import audit
 from objstore.client import Client
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
-from objstore.errors import BucketNotFoundError, BucketSealedError
+from objstore.errors import (
+    BucketNotFoundError,
+    BucketSealedError,
+    DigestMismatchError,
+    TruncatedObjectError,
+)
 from objstore.jetstream.api import JetStream
 from objstore.models import ObjectLink
 from objstore.server import LocalServer
@@ -165,6 +172,30 @@ def test_other_bytes_are_found_by_reading(audited: ObjectStore, raw: RawBucket) 
     assert kinds(report) == (["damaged"], [])
     assert (report.problems[0].name, report.read) == ("a", 2)
     assert info.digest in report.problems[0].detail
+
+
+@pytest.mark.slow
+def test_bits_that_change_on_the_disk_are_found(
+    make_server: Callable[..., LocalServer], tmp_path: Path
+) -> None:
+    """The server leaves out what it cannot trust, and counts it all the same."""
+    with make_server(directory=tmp_path) as server, Client(server.url) as client:
+        info = put_chunked(client.create_object_store("b"), "a", 20 * CHUNK)
+        client.object_store("b").put("good", b"data")
+    (block,) = tmp_path.rglob("OBJ_b/msgs/1.blk")
+    content = bytearray(block.read_bytes())
+    place = content.find(pattern(20 * CHUNK)[7 * CHUNK : 8 * CHUNK])
+    content[place + 10] ^= 1
+    block.write_bytes(content)
+    with make_server(directory=tmp_path) as server, Client(server.url) as client:
+        store = client.object_store("b")
+        begin = time.monotonic()
+        for read in (store.get_bytes, lambda name: store.get(name, offset=6 * CHUNK).read()):
+            with pytest.raises((TruncatedObjectError, DigestMismatchError)):
+                read("a")
+        assert time.monotonic() - begin < 2 * 5.0
+        report = store.check(read_data=True)
+    assert [(p.name, p.nuid) for p in report.problems] == [("a", info.nuid)]
 
 
 def test_object_without_a_usable_digest_is_found(audited: ObjectStore, raw: RawBucket) -> None:
