@@ -71,15 +71,28 @@ class _Catalog:
         self.obstacles: list[str] = []
         #: Ids that belong to an object.
         self.live: set[str] = set()
+        listed = set()
         for message in iterate_metas(bucket, Deadline(timeout)):
-            try:
-                info = bucket.decode(message)
-            except BadObjectMetaError as error:
-                self._take_unreadable(message, error)
-                continue
-            self.entries.append(_Entry(message.subject, info))
-            if not info.deleted:
-                self.live.add(info.nuid)
+            listed.add(message.subject)
+            self._take(bucket, message)
+        # Old servers may leave something out of a listing, but not of this. What depends on
+        # it cannot be undone.
+        with bucket_errors(bucket.name):
+            pattern = naming.meta_subjects(bucket.name)
+            for subject in set(bucket.js.subjects(bucket.stream, pattern, timeout)) - listed:
+                last = bucket.js.last_message(bucket.stream, subject, Deadline(timeout))
+                if last is not None:
+                    self._take(bucket, last)
+
+    def _take(self, bucket: Bucket, message: StreamMessage) -> None:
+        try:
+            info = bucket.decode(message)
+        except BadObjectMetaError as error:
+            self._take_unreadable(message, error)
+            return
+        self.entries.append(_Entry(message.subject, info))
+        if not info.deleted:
+            self.live.add(info.nuid)
 
     def _take_unreadable(self, message: StreamMessage, error: BadObjectMetaError) -> None:
         name = naming.name_of(message.subject) or message.subject
@@ -330,10 +343,11 @@ def _find_orphans(
 def sweep(bucket: Bucket, min_age: float, dry_run: bool, timeout: float | None) -> SweepReport:
     """Remove chunks that belong to no object and are old enough to belong to no upload."""
     latest = _server_time(bucket, timeout) - timedelta(seconds=min_age)
+    ids = _ids_with_chunks(bucket, timeout)
     catalog = _Catalog(bucket, timeout)
     orphans = []
     young = 0
-    for nuid in _ids_with_chunks(bucket, timeout) - catalog.live:
+    for nuid in ids - catalog.live:
         subject = naming.chunk_subject(bucket.name, nuid)
         for chunks in _scan(bucket, subject, timeout).values():
             orphan = chunks.as_set(nuid)

@@ -422,6 +422,19 @@ def test_unreadable_meta_keeps_the_chunks_that_it_names(store: ObjectStore, raw:
     assert set(raw.chunks) == {nuid}
 
 
+def test_object_that_a_listing_leaves_out_is_kept(
+    store: ObjectStore, raw: RawBucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As listings of old servers may: the subjects tell of it."""
+    info = store.put("a", b"data")
+    orphan = leave_orphan(raw)
+    monkeypatch.setattr(audit, "iterate_metas", lambda bucket, deadline: iter(()))
+    report = store.sweep(min_age=0, dry_run=False)
+    assert [o.nuid for o in report.orphans] == [orphan]
+    assert set(raw.chunks) == {info.nuid}
+    assert store.check().objects == 1
+
+
 def test_strange_subjects_are_left_alone(store: ObjectStore, raw: RawBucket) -> None:
     """What is no id is never part of a purge."""
     for token in ("short", "a.b", "x" * 23):
