@@ -19,15 +19,14 @@ from objstore.errors import (
     BucketFullError,
     BucketNotFoundError,
     BucketSealedError,
-    ConnectionLostError,
     JetStreamError,
     NoRespondersError,
     ObjStoreError,
     ProtocolError,
-    RequestTimeoutError,
 )
 from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
+from objstore.jetstream.publisher import HEADER_SIZE, may_pass
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
 
@@ -37,6 +36,8 @@ __all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
+#: Seconds to wait for an answer before it counts as lost.
+_PATIENCE = 3.0
 #: Refusals for lack of room: of the bucket, the account, the server.
 FULL = frozenset(
     {
@@ -103,6 +104,11 @@ class Bucket:
         """Return what the server says of the stream."""
         with bucket_errors(self.name):
             return self.js.stream_info(self.stream, deadline)
+
+    def max_chunk_size(self, deadline: Deadline) -> int:
+        """Return the bytes of the largest chunk that the server takes."""
+        limit = self.js.connection.max_payload(deadline)
+        return max(limit - HEADER_SIZE - len(self.stream), 1)
 
     # Metas
 
@@ -171,10 +177,12 @@ class Bucket:
         answers_lost = 0
         while True:
             try:
+                patience = Deadline(deadline.at_most(_PATIENCE))
                 with bucket_errors(self.name):
-                    purged = self.js.purge(self.stream, subject, deadline, up_to_seq=up_to_seq)
-            except (ConnectionLostError, RequestTimeoutError, NoRespondersError):
-                if deadline.expired or self.js.connection.state is State.CLOSED:
+                    purged = self.js.purge(self.stream, subject, patience, up_to_seq=up_to_seq)
+            except ObjStoreError as error:
+                is_over = deadline.expired or self.js.connection.state is State.CLOSED
+                if is_over or not may_pass(error):
                     raise
                 answers_lost += 1
                 self.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))

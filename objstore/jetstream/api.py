@@ -30,6 +30,7 @@ class ErrorCode(IntEnum):
 
     ACCOUNT_RESOURCES_EXCEEDED = 10002
     CLUSTER_NOT_AVAILABLE = 10008
+    CLUSTER_NOT_LEADER = 10009
     CONSUMER_NOT_FOUND = 10014
     INSUFFICIENT_RESOURCES = 10023
     MEMORY_RESOURCES_EXCEEDED = 10028
@@ -158,6 +159,20 @@ class JetStream:
         """Return the first message under `subject` from `stream_seq` on, as the leader has it."""
         body = {"seq": stream_seq, "next_by_subj": subject}
         return self.take_message(self.ask(f"STREAM.MSG.GET.{stream}", body, deadline), deadline)
+
+    def message(self, stream: str, stream_seq: int, deadline: Deadline) -> StreamMessage | None:
+        """Return the message with that sequence, as the leader has it; None if there is none."""
+        request = self.ask(f"STREAM.MSG.GET.{stream}", {"seq": stream_seq}, deadline)
+        return self.take_message(request, deadline)
+
+    def delete_message(self, stream: str, stream_seq: int, deadline: Deadline) -> None:
+        """
+        Delete one message; its bytes stay on the disk until they are overwritten.
+
+        Source: server API `$JS.API.STREAM.MSG.DELETE`.
+        """
+        body = {"seq": stream_seq, "no_erase": True}
+        self.call(f"STREAM.MSG.DELETE.{stream}", body, deadline)
 
     def purge(
         self, stream: str, subject: str, deadline: Deadline, *, up_to_seq: int | None = None
