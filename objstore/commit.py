@@ -58,8 +58,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
 ACK_TIMEOUT = 3.0
-#: Seconds before the second attempt.
-_FIRST_PAUSE = 0.05
 #: Seconds that it may take to learn whether the bucket is still there.
 _DOUBT = 1.0
 
@@ -143,7 +141,7 @@ class Commit:
             OutcomeUnknownError: If `deadline` passes after a publish whose fate is unknown.
             ObjStoreError: If it is refused for another reason; nothing is stored.
         """
-        for pause in pauses(_FIRST_PAUSE):
+        for pause in pauses():
             previous = self._previous
             try:
                 return self._publish(deadline)

@@ -330,7 +330,7 @@ class ObjectWriter(io.RawIOBase):
             )
         self._hash.update(block)
         # Another server of the cluster may take less than the one that we began with.
-        step = max(min(self._chunk_size, self._publisher.max_payload), 1)
+        step = min(self._chunk_size, self._bucket.max_chunk_size(self._deadline))
         chunks = [block[start : start + step] for start in range(0, len(block), step)]
         self._deadline.extend()
         with bucket_errors(self._bucket.name):
@@ -374,7 +374,6 @@ class ObjectWriter(io.RawIOBase):
         try:
             committed = commit.run(self._deadline)
             self._info = replace(info, revision=committed.revision)
-            self._release()
             purge_replaced(self._bucket, committed, self._deadline.timeout)
         except BaseException as error:
             # Once the object may be live its chunks are not ours to purge.
@@ -382,10 +381,11 @@ class ObjectWriter(io.RawIOBase):
                 self.abort()
             elif not isinstance(error, Exception):
                 self._complete(commit)
-            self._release()
             if isinstance(error, PreconditionFailedError):
                 raise self._failed(error) from error
             raise
+        finally:
+            self._release()
 
     def _complete(self, commit: Commit) -> None:
         """After an interrupt: what may be stored is stored in full, and leaves nothing behind."""

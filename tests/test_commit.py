@@ -204,7 +204,6 @@ def run(bucket: Bucket, *, conditional: bool = False, timeout: float = 5.0) -> A
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait shorter for an ack, so that a lost one is noticed soon."""
     monkeypatch.setattr(commit_module, "ACK_TIMEOUT", 0.1)
-    monkeypatch.setattr(commit_module, "_FIRST_PAUSE", 0.01)
 
 
 def test_meta_names_the_version_that_it_replaces() -> None:

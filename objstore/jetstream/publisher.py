@@ -26,6 +26,7 @@ costs 1 % of the time of a client and nothing to be measured of a server's.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import time
@@ -141,11 +142,12 @@ def may_pass(error: ObjStoreError) -> bool:
     return isinstance(error, (ConnectionLostError, NoRespondersError, RequestTimeoutError))
 
 
-def pauses(first: float = _FIRST_PAUSE) -> Iterator[float]:
+def pauses() -> Iterator[float]:
     """Yield the seconds to wait before each further attempt, with jitter against stampedes."""
+    pause = _FIRST_PAUSE
     while True:
-        yield first * random.uniform(0.5, 1.0)
-        first = min(2 * first, _MAX_PAUSE)
+        yield pause * random.uniform(0.5, 1.0)
+        pause = min(2 * pause, _MAX_PAUSE)
 
 
 class _Block:
@@ -223,11 +225,6 @@ class Publisher:
         self._inbox.published.add(self._subject)
         self._head = f"HPUB {self._subject} {self._inbox.subject('')}"
         self._unanswered = 0  # of what was sent on this link
-
-    @property
-    def max_payload(self) -> int:
-        """Bytes of the largest payload that the server takes in a message of ours."""
-        return self._inbox.link.max_payload - HEADER_SIZE - len(self._stream)
 
     # Publishing
 
@@ -353,7 +350,6 @@ class Publisher:
         if ack.duplicate and number >= self._sent_twice:
             raise ProtocolError(f"{self._stream} had a message before it was sent")
         self._early[number] = ack.stream_seq
-        acked = self.acked
         while (stream_seq := self._early.get(self.acked)) is not None:
             if stream_seq <= self._last_seq:
                 if self.acked < self._sent_twice:
@@ -362,9 +358,8 @@ class Publisher:
             del self._early[self.acked]
             self._last_seq = stream_seq
             self.acked += 1
-        if self.acked > acked:
             deadline.extend()
-            while self._flying and self._flying[0].end <= self.acked:
+            if self._flying and self._flying[0].end == self.acked:
                 self._finish_block(self._flying.popleft())
         return True
 
@@ -400,7 +395,9 @@ class Publisher:
                 self._delete_tail(deadline)
                 break
             except ObjStoreError as again:
-                error = again
+                # That the time is up says less than what it was spent on.
+                if error is None or not isinstance(again, RequestTimeoutError):
+                    error = again
         if self._flying:
             self._sent_twice, self._is_doubtful = self.sent, True
             self._waiting.extendleft(reversed(self._flying))
@@ -409,7 +406,8 @@ class Publisher:
 
     def _check_passing(self, error: ObjStoreError, deadline: Deadline) -> None:
         """Raise an error that does not pass, or not in time."""
-        if not may_pass(error) or self._connection.state is State.CLOSED or deadline.expired:
+        is_over = deadline.expired or self._connection.state is State.CLOSED
+        if is_over or not may_pass(error):
             raise error
         if os.getpid() != self._pid:
             raise ConnectionLostError("the upload stayed in the parent process") from error
@@ -451,6 +449,13 @@ class Publisher:
         except ConnectionLostError:
             self._is_doubtful = True
         self._open_inbox(deadline)
+        limit = self._inbox.link.max_payload - HEADER_SIZE - len(self._stream)
+        largest = max((len(data) for block in self._flying for data in block.payloads), default=0)
+        if largest > limit:
+            raise ProtocolError(
+                f"{self._inbox.link.server} takes {limit} bytes in a message, "
+                f"and one of {largest} bytes was on its way"
+            )
 
     def _probe(self, deadline: Deadline) -> int:
         """Send what is refused by whoever leads; return the number of the answer."""
@@ -529,15 +534,15 @@ class Publisher:
 
     def settle(self, deadline: Deadline) -> None:
         """Wait until the fate of what was sent is decided, so that a purge comes last."""
-        for pause in pauses():
-            if not self._flying and not self._waiting:
-                return
-            try:
-                return self._settle(deadline)
-            except ObjStoreError as error:
-                if not may_pass(error) or deadline.expired:
+        with contextlib.suppress(ObjStoreError):
+            for pause in pauses():
+                if not self._flying and not self._waiting:
                     return
-            self._connection.closing.wait(deadline.at_most(pause))
+                try:
+                    return self._settle(deadline)
+                except ObjStoreError as error:
+                    self._check_passing(error, deadline)
+                self._connection.closing.wait(deadline.at_most(pause))
 
     def close(self) -> None:
         """Take no more acks."""
