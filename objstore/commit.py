@@ -58,8 +58,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
 ACK_TIMEOUT = 3.0
-#: Seconds that it may take to learn whether the bucket is still there.
-_DOUBT = 1.0
+#: Seconds, beside the pause, to learn whether the bucket is still there.
+_DOUBT_TIMEOUT = 0.1
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
 _META_GROWTH = 768
@@ -157,7 +157,7 @@ class Commit:
                     self._refuse(error)
             except NoRespondersError as error:
                 failure = error
-                self._bucket.check_exists(deadline.at_most(_DOUBT))
+                self._bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
             except PermissionsViolationError as error:
                 failure = error
                 self._refuse(error)

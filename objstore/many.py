@@ -61,6 +61,8 @@ _BATCH_BYTES = 4 << 20
 
 #: Seconds without an answer after which it is asked whether there will be one.
 _DOUBT = 1.0
+#: Seconds, beside the pause, to learn whether the bucket is still there.
+_DOUBT_TIMEOUT = 0.1
 #: Seconds, twice as many as a failure waits for the fate of the chunks on their way.
 _MAX_SETTLE = 1.0
 
@@ -257,7 +259,7 @@ def _put_chunks(
         if deadline.expired or bucket.js.connection.state is State.CLOSED:
             raise failure
         if isinstance(failure, NoRespondersError):
-            bucket.check_exists(deadline.at_most(_DOUBT))
+            bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
         bucket.js.connection.closing.wait(deadline.at_most(pause))
     raise AssertionError  # pauses do not end
 

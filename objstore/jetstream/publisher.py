@@ -83,6 +83,8 @@ _PATIENCE = 3.0
 #: Seconds between attempts: at first, and at the most.
 _FIRST_PAUSE = 0.02
 _MAX_PAUSE = 0.5
+#: Seconds, beside the pause, to learn whether there still is a stream.
+_DOUBT_TIMEOUT = 0.1
 #: Seconds that a new leader gets to count what the one before it has acked.
 _COUNT_PATIENCE = 5.0
 
@@ -388,8 +390,7 @@ class Publisher:
         """
         for pause in pauses():
             if error is not None:
-                self._check_passing(error, deadline)
-                self._connection.closing.wait(deadline.at_most(pause))
+                self._sit_out(error, deadline, pause)
             try:
                 self._settle(deadline)
                 self._delete_tail(deadline)
@@ -404,17 +405,18 @@ class Publisher:
             self._flying.clear()
             self._flying_bytes = 0
 
-    def _check_passing(self, error: ObjStoreError, deadline: Deadline) -> None:
-        """Raise an error that does not pass, or not in time."""
+    def _sit_out(self, error: ObjStoreError, deadline: Deadline, pause: float) -> None:
+        """Wait before another attempt; raise an error that does not pass, or not in time."""
         is_over = deadline.expired or self._connection.state is State.CLOSED
         if is_over or not may_pass(error):
             raise error
         if os.getpid() != self._pid:
             raise ConnectionLostError("the upload stayed in the parent process") from error
         if isinstance(error, NoRespondersError):
-            self._doubt(deadline.at_most(_DOUBT))
+            self._doubt(deadline.at_most(pause + _DOUBT_TIMEOUT))
         if isinstance(error, JetStreamError) and error.err_code == ErrorCode.TOO_MANY_REQUESTS:
             self._window = max(self._window // 2, _FIRST_WINDOW)
+        self._connection.closing.wait(deadline.at_most(pause))
 
     def _settle(self, deadline: Deadline) -> None:
         """
@@ -514,15 +516,15 @@ class Publisher:
             try:
                 count = self._count(Deadline(deadline.at_most(_PATIENCE)))
             except ObjStoreError as error:
-                self._check_passing(error, deadline)
-            else:
-                if count == self.sent:
-                    return
-                if count > self.sent or patience.expired:
-                    raise ProtocolError(
-                        f"{self._stream} has {count} messages where {self.sent} were stored"
-                    )
-            self._connection.closing.wait(deadline.at_most(pause))
+                self._sit_out(error, deadline, pause)
+                continue
+            if count == self.sent:
+                return
+            if count > self.sent or patience.expired:
+                raise ProtocolError(
+                    f"{self._stream} has {count} messages where {self.sent} were stored"
+                )
+            self._connection.closing.wait(pause)
 
     def _count(self, deadline: Deadline) -> int:
         """Ask the leader for the number of messages under the subject."""
@@ -541,8 +543,7 @@ class Publisher:
                 try:
                     return self._settle(deadline)
                 except ObjStoreError as error:
-                    self._check_passing(error, deadline)
-                self._connection.closing.wait(deadline.at_most(pause))
+                    self._sit_out(error, deadline, pause)
 
     def close(self) -> None:
         """Take no more acks."""
