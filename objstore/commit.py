@@ -147,13 +147,14 @@ class Commit:
                 return self._publish(deadline)
             except JetStreamError as error:
                 failure: ObjStoreError = error
-                if error.err_code in _CONFLICTS:
+                is_conflict = error.err_code in _CONFLICTS
+                if is_conflict or (self.may_be_stored and not may_pass(error)):
                     committed = self._resolve(deadline, error)
                     if committed is not None:
                         return committed
                     if self._previous != previous:
                         continue  # we know better now
-                elif not may_pass(error):
+                if not is_conflict and not may_pass(error):
                     self._refuse(error)
             except NoRespondersError as error:
                 failure = error

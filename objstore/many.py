@@ -240,6 +240,8 @@ def _put_chunks(
         headers[EXPECTED] = "0"
 
     def take(number: int, answer: Message) -> None:
+        if answer.status == 503:
+            raise NoRespondersError(f"nobody answers for {bucket.stream}")
         if number % 2 == 0:
             message = message_or_none(answer)
             previous[number // 2] = read_previous(bucket, infos[number // 2].name, message)
@@ -356,7 +358,7 @@ def _purge_all(bucket: Bucket, nuids: list[str], deadline: Deadline) -> None:
             requests[nuid] = bucket.ask_purge_chunks(nuid, deadline)
     for nuid in nuids:
         try:
-            bucket.take_purge(requests[nuid], deadline)
+            bucket.take_purge(requests[nuid], Deadline(deadline.at_most(ACK_TIMEOUT)))
         except (KeyError, ObjStoreError):
             purge_chunks(bucket, nuid, deadline)
 

@@ -79,6 +79,8 @@ class ObjectWriter(io.RawIOBase):
     Source: ADR-20, "Put".
     """
 
+    _opened = False
+
     def __init__(
         self,
         bucket: Bucket,
@@ -91,7 +93,6 @@ class ObjectWriter(io.RawIOBase):
         timeout: float | None,
     ) -> None:
         super().__init__()
-        self._opened = False
         self._pid = os.getpid()  # a forked child has no part in what its parent uploads
         self.name = meta.name
         self.mode = "wb"

@@ -143,6 +143,11 @@ class FakeBucket:
         ack: dict[str, Any] = {"stream": "OBJ_b"}
         if message_id in self._ids:
             ack |= {"seq": self._ids[message_id], "duplicate": True}
+        elif "Nats-Expected-Last-Subject-Sequence" in command.headers and (
+            found := self.find(command.subject, 0)
+        ):
+            self.refuse(conn, command, 400, 10071, f"wrong last sequence: {found[-1].seq}")
+            return
         else:
             ack["seq"] = self.store(command)
         conn.reply(command, ack)

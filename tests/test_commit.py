@@ -435,6 +435,19 @@ def test_refusal_after_a_lost_publish_is_not_definite() -> None:
             run(bucket)
 
 
+def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
+    """A bucket that is full by now has the lost copy all the same."""
+
+    def store_then_refuse(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] == 1:
+            fake.store(command)
+        else:
+            fake.refuse(conn, command, 503, 10077)
+
+    with scripted(meta=store_then_refuse) as (fake, bucket):
+        assert run(bucket) == (2, (OLD_NUID,))
+
+
 @pytest.mark.parametrize(
     "answer",
     [b"", b"{", {"stream": "OBJ_c", "seq": 2}, {"stream": "OBJ_b", "seq": 0}, {"error": "no"}],
