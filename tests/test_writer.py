@@ -8,8 +8,10 @@ import gc
 import gzip
 import io
 import json
+import os
 import pickle
 import shutil
+import sys
 import tarfile
 import threading
 import time
@@ -23,6 +25,7 @@ from typing import Any
 
 import pytest
 
+from objstore import commit as commit_module
 from objstore.client import Client
 from objstore.core.deadline import Deadline
 from objstore.errors import (
@@ -718,3 +721,65 @@ def test_closed_client_fails_a_writer(server: LocalServer, store: ObjectStore) -
     assert writer.closed
     with pytest.raises(ObjectNotFoundError):
         store.get_info("a")
+
+
+# The process
+
+
+def test_interrupt_while_the_fate_of_chunks_is_awaited_purges_them(
+    store: ObjectStore,
+    raw: RawBucket,
+    old: dict[str, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Who presses Ctrl-C twice gets no less."""
+
+    def interrupt(*_: Any) -> None:
+        raise Interruption
+
+    writer = store.put("a")
+    writer.write(bytes(3_000_000))
+    monkeypatch.setattr(publisher_module.Publisher, "settle", interrupt)
+    with pytest.raises(Interruption):
+        writer.abort()
+    assert writer.closed
+    check_old(store, raw, old)
+
+
+def test_interrupt_when_the_meta_may_be_stored_leaves_nothing_behind(
+    store: ObjectStore, raw: RawBucket, old: dict[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the object is the new one, and the chunks of the old one are gone."""
+
+    def interrupt(*_: Any) -> None:
+        monkeypatch.undo()
+        raise Interruption
+
+    monkeypatch.setattr(commit_module, "parse_ack", interrupt)
+    with pytest.raises(Interruption):
+        store.put("a", b"the new one")
+    assert store.get_bytes("a") == b"the new one"
+    assert raw.chunks == {store.get_info("a").nuid: 1} != old
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_upload_stays_in_the_process_that_began_it(store: ObjectStore, raw: RawBucket) -> None:
+    """A forked child can neither go on with it nor purge its chunks."""
+    writer = store.put("a")
+    writer.write(pattern(3 * MIB))
+    child = os.fork()
+    if child == 0:
+        try:
+            writer.write(pattern(3 * MIB))
+            writer.close()
+        except ConnectionLostError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    writer.write(pattern(3 * MIB))
+    writer.close()
+    assert store.get_bytes("a") == pattern(3 * MIB) * 2
+    assert raw.chunks == {writer.info.nuid: 48}
