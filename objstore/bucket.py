@@ -28,6 +28,7 @@ from objstore.errors import (
 )
 from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
+from objstore.jetstream.publisher import HEADER_SIZE
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
 from objstore.session import Session
@@ -119,6 +120,11 @@ class Bucket:
         # is assumed.
         config = {"config": {"allow_direct": True, "num_replicas": 3}}
         return Bucket(self.js, name, config, owner=self.owner)
+
+    def max_chunk_size(self, deadline: Deadline) -> int:
+        """Return the bytes of the largest chunk that the server takes."""
+        limit = self.js.connection.max_payload(deadline)
+        return max(limit - HEADER_SIZE - len(self.stream), 1)
 
     # Metas
 

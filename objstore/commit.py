@@ -9,6 +9,7 @@ and nothing is purged before the outcome is known.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from objstore.core.protocol import Message
 from objstore.core.request import Request
 from objstore.errors import (
     BucketNotFoundError,
+    BucketSealedError,
     ConnectionLostError,
     JetStreamError,
     NoRespondersError,
@@ -29,9 +31,9 @@ from objstore.errors import (
     PreconditionFailedError,
     RequestTimeoutError,
 )
-from objstore.jetstream.api import ErrorCode
+from objstore.jetstream.api import ErrorCode, may_pass
 from objstore.jetstream.messages import StreamMessage
-from objstore.jetstream.publisher import parse_ack
+from objstore.jetstream.publisher import EXPECTED_STREAM, MESSAGE_ID, parse_ack, pauses
 from objstore.listing import iterate_infos
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
@@ -39,11 +41,11 @@ from objstore.models import ObjectInfo
 __all__ = [
     "ACK_TIMEOUT",
     "CONFLICTS",
-    "PASSING",
     "Commit",
     "Committed",
     "Previous",
     "check_meta_size",
+    "purge_chunks",
     "purge_replaced",
     "purge_unless_live",
     "read_previous",
@@ -53,29 +55,17 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
 ACK_TIMEOUT = 3.0
-#: Seconds between attempts: at first, and at the most.
-_FIRST_WAIT = 0.05
-_MAX_WAIT = 1.0
+#: Seconds, beside the pause, to learn whether the bucket is still there.
+_DOUBT_TIMEOUT = 0.1
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
-_META_GROWTH = 512
+_META_GROWTH = 768
 
-#: Seconds for the purge of what was replaced.
-_PURGE_TIMEOUT = 10.0
-
-_MESSAGE_ID = "Nats-Msg-Id"
+#: Seconds at the most for the purge of what was replaced: a new leader takes 7 s.
+_PURGE_TIMEOUT = 15.0
 
 #: The version that we expected to replace is not the last one.
 CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
-#: Refusals that pass: another attempt may succeed.
-PASSING = frozenset(
-    {
-        ErrorCode.CLUSTER_NOT_AVAILABLE,
-        ErrorCode.DUPLICATE_IN_PROCESS,
-        ErrorCode.SEQUENCE_NOT_READY,
-        ErrorCode.TOO_MANY_REQUESTS,
-    }
-)
 
 
 class Previous(NamedTuple):
@@ -148,39 +138,37 @@ class Commit:
             OutcomeUnknownError: If `deadline` passes after a publish whose fate is unknown.
             ObjStoreError: If it is refused for another reason; nothing is stored.
         """
-        wait = _FIRST_WAIT
-        while True:
+        for pause in pauses():
             previous = self._previous
             try:
                 return self._publish(deadline)
             except JetStreamError as error:
                 failure: ObjStoreError = error
-                if error.err_code in CONFLICTS:
+                is_conflict = error.err_code in CONFLICTS
+                if is_conflict or (self.may_be_stored and not may_pass(error)):
                     committed = self._resolve(deadline, error)
                     if committed is not None:
                         return committed
                     if self._previous != previous:
                         continue  # we know better now
-                elif error.err_code not in PASSING:
+                if not is_conflict and not may_pass(error):
                     self._refuse(error)
             except NoRespondersError as error:
-                failure = self._bucket.explain(error)
-                if isinstance(failure, BucketNotFoundError):
-                    raise failure from error
+                failure = error
+                self._bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
             except PermissionsViolationError as error:
                 failure = error
                 self._refuse(error)
             except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
-            remaining = deadline.remaining()
             connection = self._bucket.js.connection
-            connection.closing.wait(wait if remaining is None else min(wait, remaining))
+            connection.closing.wait(deadline.at_most(pause))
             # Not once more without the time for an answer: it would be of unknown outcome.
             if deadline.expired or connection.state is State.CLOSED:
                 if self.may_be_stored:
                     raise self._unknown() from failure
                 raise failure
-            wait = min(2 * wait, _MAX_WAIT)
+        raise AssertionError  # pauses do not end
 
     def prepare(self) -> tuple[str, bytes, dict[str, str]]:
         """
@@ -194,7 +182,8 @@ class Commit:
         headers = {
             "Nats-Rollup": "sub",
             EXPECTED: str(self._previous.revision),
-            _MESSAGE_ID: self._message_id,
+            MESSAGE_ID: self._message_id,
+            EXPECTED_STREAM: self._bucket.stream,
         }
         return self._subject, self._payload, headers
 
@@ -258,13 +247,13 @@ class Commit:
             The commit, if it is done; None to try again.
         """
         try:
-            request = self._bucket.ask_meta(self._info.name, deadline)
-            message = self._bucket.take_meta_message(self._info.name, request, deadline)
+            patience = Deadline(deadline.at_most(ACK_TIMEOUT))
+            message = self._bucket.take_meta_message(self._info.name, None, patience)
         except BucketNotFoundError:
             raise
         except ObjStoreError:
             return None  # still not known: the next attempt will ask again
-        if message is not None and message.headers.get(_MESSAGE_ID) == [self._message_id]:
+        if message is not None and message.headers.get(MESSAGE_ID) == [self._message_id]:
             return self._stored(message.stream_seq)
         current = read_previous(self._bucket, self._info.name, message)
         if current.revision == self._previous.revision:
@@ -330,15 +319,25 @@ def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
         purge_replaced(bucket, Committed(0, (nuid,)))
 
 
-def purge_replaced(bucket: Bucket, committed: Committed) -> None:
+def purge_replaced(
+    bucket: Bucket, committed: Committed, timeout: float | None = _PURGE_TIMEOUT
+) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
+    limit = _PURGE_TIMEOUT if timeout is None else min(timeout, _PURGE_TIMEOUT)
     for nuid in committed.replaced:
-        try:
-            bucket.purge_chunks(nuid, Deadline(_PURGE_TIMEOUT))
-        except ObjStoreError as error:
-            logger.warning(
-                "bucket %s: chunks %s, which were replaced, stay behind: %s",
-                bucket.name,
-                nuid,
-                error,
-            )
+        purge_chunks(bucket, nuid, Deadline(limit))
+
+
+def purge_chunks(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
+    """Purge chunks that nobody needs; a failure is only warned of, an interrupt put off."""
+    try:
+        bucket.purge_chunks(nuid, deadline)
+    except (BucketNotFoundError, BucketSealedError):
+        pass  # gone with the bucket, or never taken
+    except ObjStoreError as error:
+        logger.warning("bucket %s: chunks %s stay behind: %s", bucket.name, nuid, error)
+    except BaseException:
+        # Perhaps it was not even sent. Sent twice it does no harm.
+        with contextlib.suppress(ObjStoreError):
+            bucket.ask_purge_chunks(nuid, deadline.aftermath()).forget()
+        raise

@@ -15,25 +15,38 @@ from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
 from objstore import naming
-from objstore.bucket import Bucket
+from objstore.bucket import EXPECTED, Bucket
 from objstore.commit import (
     ACK_TIMEOUT,
     Commit,
     Committed,
     Previous,
     check_meta_size,
-    purge_replaced,
+    purge_chunks,
     read_previous,
 )
+from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer, Message
+from objstore.core.request import Request
 from objstore.core.subscription import Inbox
 from objstore.digest import format_digest, new_hash, parse_digest
-from objstore.errors import ConnectionLostError, ObjStoreError, RequestTimeoutError
-from objstore.jetstream.api import encode_body, message_or_none
+from objstore.errors import (
+    ConnectionLostError,
+    JetStreamError,
+    NoRespondersError,
+    ObjStoreError,
+    RequestTimeoutError,
+)
+from objstore.jetstream.api import ErrorCode, encode_body, may_pass, message_or_none
 from objstore.jetstream.messages import from_direct
-from objstore.jetstream.publisher import parse_ack
+from objstore.jetstream.publisher import (
+    EXPECTED_STREAM,
+    MESSAGE_ID,
+    parse_ack,
+    pauses,
+)
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
 
 __all__ = ["SMALL", "SmallObject", "get_small", "put_small", "windows"]
@@ -49,8 +62,10 @@ _BATCH_BYTES = 4 << 20
 _DOUBT = 1.0
 #: Seconds without an answer after which every object is asked for by itself.
 _PATIENCE = 1.0
-#: Seconds for the purge after a failure: it may not hide the failure for long.
-_PURGE_TIMEOUT = 5.0
+#: Seconds, beside the pause, to learn whether the bucket is still there.
+_DOUBT_TIMEOUT = 0.1
+#: Seconds, twice as many as a failure waits for the fate of the chunks on their way.
+_MAX_SETTLE = 1.0
 
 _T = TypeVar("_T")
 
@@ -132,6 +147,15 @@ class _Exchange:
                 self._waiting.remove(number)
                 yield number, message
 
+    def settle(self, deadline: Deadline) -> None:
+        """Wait for the answers, whatever they are, so that a purge comes last."""
+        with contextlib.suppress(ObjStoreError):
+            while self._waiting:
+                message = self._inbox.next(deadline.remaining())
+                if message is None:
+                    return
+                self._waiting.discard(self._inbox.number(message))
+
 
 # Put
 
@@ -142,10 +166,7 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
 
     When one fails, those after it may be stored or not, each of them wholly.
     """
-    max_payload = bucket.js.connection.max_payload(deadline)
-    infos = [_describe(bucket, small, max_payload) for small in objects]
-    for info in infos:
-        check_meta_size(info, max_payload)
+    infos = _describe(bucket, objects, deadline)
     commits: list[Commit] = []
     committed: dict[int, Committed] = {}
     try:
@@ -155,62 +176,144 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
             for number, info in enumerate(infos)
         ]
         _commit_all(bucket, commits, committed, deadline)
-    except BaseException:
+        _purge_all(bucket, _replaced(committed), deadline)
+    except BaseException as error:
+        rest = deadline.aftermath()
+        if not isinstance(error, Exception):
+            _complete(commits, committed, rest)
         stored = {number for number, commit in enumerate(commits) if commit.may_be_stored}
-        _purge_chunks(bucket, [i for n, i in enumerate(infos) if i.chunks and n not in stored])
+        failed = [info.nuid for n, info in enumerate(infos) if info.chunks and n not in stored]
+        _purge_all(bucket, failed + _replaced(committed), rest)
         raise
-    _purge_all(bucket, list(committed.values()), deadline)
     return [replace(info, revision=committed[n].revision) for n, info in enumerate(infos)]
 
 
-def _describe(bucket: Bucket, small: SmallObject, max_payload: int) -> ObjectInfo:
-    hasher = new_hash()
-    hasher.update(small.data)
-    return ObjectInfo(
-        bucket=bucket.name,
-        name=small.meta.name,
-        nuid=next_nuid(),
-        size=len(small.data),
-        chunks=1 if len(small.data) else 0,
-        digest=format_digest(hasher.digest()),
-        mtime=datetime.now(timezone.utc),
-        description=small.meta.description,
-        headers={key: list(values) for key, values in small.meta.headers.items()},
-        metadata=dict(small.meta.metadata),
-        chunk_size=min(small.meta.chunk_size or DEFAULT_CHUNK_SIZE, max_payload),
-    )
+def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) -> list[ObjectInfo]:
+    """Return what the metas will say; refuse one that is too large before anything is sent."""
+    max_payload = bucket.js.connection.max_payload(deadline)
+    most = bucket.max_chunk_size(deadline)
+    infos = []
+    for meta, data in objects:
+        hasher = new_hash()
+        hasher.update(data)
+        info = ObjectInfo(
+            bucket=bucket.name,
+            name=meta.name,
+            nuid=next_nuid(),
+            size=len(data),
+            chunks=1 if len(data) else 0,
+            digest=format_digest(hasher.digest()),
+            mtime=datetime.now(timezone.utc),
+            description=meta.description,
+            headers={key: list(values) for key, values in meta.headers.items()},
+            metadata=dict(meta.metadata),
+            chunk_size=min(meta.chunk_size or DEFAULT_CHUNK_SIZE, most),
+        )
+        check_meta_size(info, max_payload)
+        infos.append(info)
+    return infos
 
 
 def _put_chunks(
     bucket: Bucket, objects: list[SmallObject], infos: list[ObjectInfo], deadline: Deadline
-) -> list[Previous]:
-    """Send the chunks, and ask what the objects replace; return that when all is stored."""
-    previous = [Previous(0, "")] * len(objects)
+) -> dict[int, Previous]:
+    """
+    Send the chunks, and ask what the objects replace; return that when all is stored.
+
+    What is not answered, or refused for the moment, is sent again. The id of a chunk, and
+    the condition that it is the first one, keep it from being stored twice.
+    """
+    previous: dict[int, Previous] = {}
+    unstored = {number for number, info in enumerate(infos) if info.chunks}
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    with _Exchange(bucket, deadline) as exchange:
+    headers = {EXPECTED_STREAM: bucket.stream}
+
+    def send(exchange: _Exchange) -> None:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):
-            body = encode_body({"last_by_subj": bucket.meta_subject(info.name)})
-            exchange.add(2 * number, ask_last, body)
-            if info.chunks:
-                exchange.add(
-                    2 * number + 1, naming.chunk_subject(bucket.name, info.nuid), small.data
-                )
+            if number not in previous:
+                body = encode_body({"last_by_subj": bucket.meta_subject(info.name)})
+                exchange.add(2 * number, ask_last, body)
+            if number in unstored:
+                subject = naming.chunk_subject(bucket.name, info.nuid)
+                own = {**headers, MESSAGE_ID: f"{info.nuid}.0"}
+                exchange.add(2 * number + 1, subject, small.data, own)
         exchange.send()
-        for number, answer in exchange.answers():
-            with bucket.publish_errors():
-                if number % 2:
-                    parse_ack(answer, bucket.stream)
-                else:
-                    name = infos[number // 2].name
-                    message = message_or_none(answer)
-                    previous[number // 2] = read_previous(bucket, name, message)
-    return previous
+        headers[EXPECTED] = "0"
+
+    def take(number: int, answer: Message) -> None:
+        if answer.status == 503:
+            raise NoRespondersError(f"nobody answers for {bucket.stream}")
+        if number % 2 == 0:
+            message = message_or_none(answer)
+            previous[number // 2] = read_previous(bucket, infos[number // 2].name, message)
+            return
+        try:
+            parse_ack(answer, bucket.stream)
+        except JetStreamError as error:
+            # Nobody else writes there: an earlier copy of it is stored.
+            if error.err_code != ErrorCode.WRONG_LAST_SEQUENCE or EXPECTED not in headers:
+                raise
+        unstored.discard(number // 2)
+
+    for pause in pauses():
+        failure = _exchange_once(bucket, send, take, deadline)
+        if failure is None:
+            return previous
+        if deadline.expired or bucket.js.connection.state is State.CLOSED:
+            raise failure
+        if isinstance(failure, NoRespondersError):
+            bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
+        bucket.js.connection.closing.wait(deadline.at_most(pause))
+    raise AssertionError  # pauses do not end
+
+
+def _exchange_once(
+    bucket: Bucket,
+    send: Callable[[_Exchange], object],
+    take: Callable[[int, Message], object],
+    deadline: Deadline,
+) -> ObjStoreError | None:
+    """
+    Send requests and take their answers.
+
+    Returns:
+        What went wrong and may go well next time; None if all is well.
+
+    Raises:
+        ObjStoreError: What went wrong for good.
+    """
+    failure: ObjStoreError | None = None
+    try:
+        with _Exchange(bucket, Deadline(deadline.at_most(ACK_TIMEOUT))) as exchange:
+            try:
+                send(exchange)
+                for number, answer in exchange.answers():
+                    try:
+                        take(number, answer)
+                        deadline.extend()
+                    except ObjStoreError as error:
+                        if not may_pass(error):
+                            raise
+                        failure = error
+            except BaseException:
+                exchange.settle(Deadline(deadline.aftermath().at_most(_MAX_SETTLE) / 2))
+                raise
+    except ObjStoreError as error:
+        if not may_pass(error):
+            raise
+        return error
+    return failure
 
 
 def _commit_all(
     bucket: Bucket, commits: list[Commit], committed: dict[int, Committed], deadline: Deadline
 ) -> None:
-    """Publish all metas; fill in `committed` as they are stored."""
+    """
+    Publish all metas; fill in `committed` as they are stored.
+
+    Raises:
+        ObjStoreError: The first failure, when the others have had their turn.
+    """
     doubtful = set(range(len(commits)))
     patience = Deadline(deadline.at_most(ACK_TIMEOUT))
     with _Exchange(bucket, patience) as exchange:
@@ -222,28 +325,43 @@ def _commit_all(
                 with contextlib.suppress(ObjStoreError):
                     committed[number] = commits[number].take(answer)
                     doubtful.remove(number)
+                    deadline.extend()
+    failure: ObjStoreError | None = None
     for number in sorted(doubtful):
-        committed[number] = commits[number].run(deadline)
-
-
-def _purge_all(bucket: Bucket, committed: list[Committed], deadline: Deadline) -> None:
-    """Purge what was replaced."""
-    nuids = [nuid for one in committed for nuid in one.replaced]
-    requests = [bucket.ask_purge_chunks(nuid, deadline) for nuid in nuids]
-    for nuid, request in zip(nuids, requests, strict=True):
+        if failure is not None and deadline.expired:
+            break
         try:
-            bucket.take_purge(request, deadline)
-        except ObjStoreError:
-            purge_replaced(bucket, Committed(0, (nuid,)))
+            committed[number] = commits[number].run(deadline)
+            deadline.extend()
+        except ObjStoreError as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure
 
 
-def _purge_chunks(bucket: Bucket, infos: list[ObjectInfo]) -> None:
-    """After a failure: purge the chunks of what is certainly not stored."""
-    deadline = Deadline(_PURGE_TIMEOUT)
-    with contextlib.suppress(ObjStoreError):  # no server, no purge
-        requests = [bucket.ask_purge_chunks(info.nuid, deadline) for info in infos]
-        for request in requests:
-            bucket.take_purge(request, deadline)
+def _complete(commits: list[Commit], committed: dict[int, Committed], deadline: Deadline) -> None:
+    """After an interrupt: what may be stored is stored in full, and leaves nothing behind."""
+    for number, commit in enumerate(commits):
+        if commit.may_be_stored and number not in committed and not deadline.expired:
+            with contextlib.suppress(ObjStoreError):
+                committed[number] = commit.run(deadline)
+
+
+def _replaced(committed: dict[int, Committed]) -> list[str]:
+    return [nuid for one in committed.values() for nuid in one.replaced]
+
+
+def _purge_all(bucket: Bucket, nuids: list[str], deadline: Deadline) -> None:
+    """Purge chunks that nobody needs, all at once; one after the other what that leaves."""
+    requests: dict[str, Request] = {}
+    with contextlib.suppress(ObjStoreError):
+        for nuid in nuids:
+            requests[nuid] = bucket.ask_purge_chunks(nuid, deadline)
+    for nuid in nuids:
+        try:
+            bucket.take_purge(requests[nuid], Deadline(deadline.at_most(ACK_TIMEOUT)))
+        except (KeyError, ObjStoreError):
+            purge_chunks(bucket, nuid, deadline)
 
 
 # Get

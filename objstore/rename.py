@@ -13,7 +13,7 @@ import itertools
 from dataclasses import replace
 
 from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
-from objstore.commit import CONFLICTS, PASSING, Commit, Previous, purge_unless_live
+from objstore.commit import CONFLICTS, Commit, Previous, purge_unless_live
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
@@ -28,7 +28,7 @@ from objstore.errors import (
     PreconditionFailedError,
     RequestTimeoutError,
 )
-from objstore.jetstream.api import ErrorCode
+from objstore.jetstream.api import ErrorCode, may_pass
 from objstore.jetstream.publisher import PubAck, parse_ack
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
@@ -110,7 +110,7 @@ def _rename_at_once(
                 if stored is not None:
                     return stored
                 _raise_conflict(bucket, renamed, info, changes, is_doubtful, deadline)
-            elif error.err_code not in PASSING | _INCOMPLETE:
+            elif not may_pass(error) and error.err_code not in _INCOMPLETE:
                 if is_doubtful:
                     raise OutcomeUnknownError(bucket.name, renamed.name, info.nuid) from error
                 if error.err_code == ErrorCode.ATOMIC_PUBLISH_DISABLED:

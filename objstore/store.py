@@ -287,7 +287,7 @@ class ObjectStore:
         """
         infos: list[ObjectInfo] = []
         pairs = items.items() if isinstance(items, Mapping) else items
-        limit = min(SMALL, self._bucket.js.connection.max_payload(Deadline(timeout)))
+        limit = min(SMALL, self._bucket.max_chunk_size(Deadline(timeout)))
         prepared = (self._prepare(name_or_meta, data, limit) for name_or_meta, data in pairs)
         # Of two with one name the last one stays, whatever is lost on the way.
         for batch in windows(prepared, _small_size, lambda item: item[0].name):

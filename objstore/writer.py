@@ -8,8 +8,9 @@ and whatever goes wrong purges the chunks again.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import logging
+import os
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
@@ -18,25 +19,27 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from objstore import naming
-from objstore.bucket import Bucket
+from objstore.bucket import Bucket, bucket_errors
 from objstore.commit import (
     Commit,
     Previous,
     check_meta_size,
+    purge_chunks,
     purge_replaced,
     read_previous,
 )
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer
+from objstore.core.request import Request
 from objstore.digest import format_digest, new_hash
 from objstore.errors import (
-    BucketNotFoundError,
-    BucketSealedError,
+    ConnectionLostError,
     ObjectAlreadyExistsError,
     ObjStoreError,
     PreconditionFailedError,
 )
+from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import Publisher
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
 
@@ -45,13 +48,13 @@ if TYPE_CHECKING:
 
 __all__ = ["ObjectWriter", "TextWriter"]
 
-logger = logging.getLogger(__name__)
-
 #: Bytes hashed and sent at once, and chunks, should they be small.
 _BLOCK_SIZE = 1 << 20
 _BLOCK_CHUNKS = 256
-#: Seconds for the purge after a failure: it may not hide the failure for long.
-_PURGE_TIMEOUT = 5.0
+#: Seconds to wait for the present meta before it is asked for again.
+_PATIENCE = 3.0
+#: Seconds, twice as many as a failure waits for the fate of the chunks on their way.
+_MAX_SETTLE = 1.0
 
 
 class ObjectWriter(io.RawIOBase):
@@ -75,6 +78,8 @@ class ObjectWriter(io.RawIOBase):
     Source: ADR-20, "Put".
     """
 
+    _opened = False
+
     def __init__(
         self,
         bucket: Bucket,
@@ -87,7 +92,7 @@ class ObjectWriter(io.RawIOBase):
         timeout: float | None,
     ) -> None:
         super().__init__()
-        self._opened = False
+        self._pid = os.getpid()  # a forked child has no part in what its parent uploads
         self.name = meta.name
         self.mode = "wb"
         self._bucket = bucket
@@ -106,14 +111,17 @@ class ObjectWriter(io.RawIOBase):
         self._filled = 0
         self._publisher: Publisher | None = None
         limit = bucket.js.connection.max_payload(self._deadline)
-        self._chunk_size = min(meta.chunk_size or DEFAULT_CHUNK_SIZE, limit)
+        most = bucket.max_chunk_size(self._deadline)
+        self._chunk_size = min(meta.chunk_size or DEFAULT_CHUNK_SIZE, most)
         chunks = min(max(_BLOCK_SIZE // self._chunk_size, 1), _BLOCK_CHUNKS)
         self._block_size = chunks * self._chunk_size
         self._draft = self._describe()
         check_meta_size(self._draft, limit)
         # Asked now and answered while chunks are on their way.
-        self._previous_request = bucket.ask_meta(meta.name, self._deadline)
+        self._previous_request: Request | None = None
         self._previous: Previous | None = None
+        with contextlib.suppress(ConnectionLostError):  # it will be asked for again
+            self._previous_request = bucket.ask_meta(self.name, self._deadline)
         if self._conditional:
             self._check_condition(if_absent or exclusive, if_revision)
         self._opened = True
@@ -144,15 +152,19 @@ class ObjectWriter(io.RawIOBase):
 
     def _take_previous(self) -> Previous:
         if self._previous is None:
-            message = self._bucket.take_meta_message(
-                self.name, self._previous_request, self._deadline
-            )
+            message = self._take_previous_message()
             self._previous = read_previous(self._bucket, self.name, message)
         return self._previous
 
+    def _take_previous_message(self) -> StreamMessage | None:
+        """Take the present meta, which was asked for in the beginning."""
+        request, self._previous_request = self._previous_request, None
+        return self._bucket.take_meta_message(self.name, request, self._deadline)
+
     def _check_condition(self, if_absent: bool, if_revision: int | None) -> None:
         """Refuse before a byte is sent, rather than when all of them are."""
-        info = self._bucket.take_meta(self.name, self._previous_request, self._deadline)
+        message = self._take_previous_message()
+        info = None if message is None else self._bucket.decode(message, self.name)
         self._previous = Previous.of(info)
         revision = self._previous.revision
         detail = ""
@@ -293,17 +305,19 @@ class ObjectWriter(io.RawIOBase):
         if self._publisher is None:
             subject = naming.chunk_subject(self._bucket.name, self._nuid)
             self._publisher = Publisher(
-                self._bucket.js.connection,
+                self._bucket.js,
                 self._bucket.stream,
                 subject,
+                self._nuid,
                 self._deadline,
                 doubt=self._bucket.check_exists,
             )
         self._hash.update(block)
-        step = self._chunk_size
+        # Another server of the cluster may take less than the one that we began with.
+        step = min(self._chunk_size, self._bucket.max_chunk_size(self._deadline))
         chunks = [block[start : start + step] for start in range(0, len(block), step)]
         self._deadline.extend()
-        with self._bucket.publish_errors():
+        with bucket_errors(self._bucket.name):
             self._publisher.publish(chunks, self._deadline, release=release)
         self._size += len(block)
         self._chunks += len(chunks)
@@ -331,7 +345,7 @@ class ObjectWriter(io.RawIOBase):
             self._deadline.extend()
             self._send_block()
             if self._publisher is not None:
-                with self._bucket.publish_errors():
+                with bucket_errors(self._bucket.name):
                     self._publisher.finish(self._deadline)
             info = self._finished()
             commit = Commit(
@@ -343,16 +357,25 @@ class ObjectWriter(io.RawIOBase):
         self._deadline.extend()
         try:
             committed = commit.run(self._deadline)
+            self._info = replace(info, revision=committed.revision)
+            purge_replaced(self._bucket, committed, self._deadline.timeout)
         except BaseException as error:
             # Once the object may be live its chunks are not ours to purge.
-            self._release() if commit.may_be_stored else self.abort()
+            if not commit.may_be_stored:
+                self.abort()
+            elif not isinstance(error, Exception):
+                self._complete(commit)
             if isinstance(error, PreconditionFailedError):
                 raise self._failed(error) from error
             raise
-        self._info = replace(info, revision=committed.revision)
-        self._release()
-        self._deadline.extend()
-        purge_replaced(self._bucket, committed)
+        finally:
+            self._release()
+
+    def _complete(self, commit: Commit) -> None:
+        """After an interrupt: what may be stored is stored in full, and leaves nothing behind."""
+        with contextlib.suppress(ObjStoreError):
+            committed = commit.run(self._deadline.aftermath())
+            purge_replaced(self._bucket, committed, self._deadline.aftermath().timeout)
 
     def _finished(self) -> ObjectInfo:
         """Return what is known of the object when all of its bytes are stored."""
@@ -369,21 +392,24 @@ class ObjectWriter(io.RawIOBase):
         if self.closed:
             return
         super().close()  # whatever happens next, this is not tried twice
-        if self._publisher is not None and self._publisher.sent:
+        try:
+            if self._publisher is not None and self._publisher.sent and self._pid == os.getpid():
+                self._remove_chunks(self._publisher, self._deadline.aftermath())
+        finally:
+            self._release()
+
+    def _remove_chunks(self, publisher: Publisher, deadline: Deadline) -> None:
+        try:
             # A chunk that lands after the purge would stay for ever.
-            self._publisher.settle()
-            try:
-                self._bucket.purge_chunks(self._nuid, Deadline(_PURGE_TIMEOUT))
-            except (BucketNotFoundError, BucketSealedError):
-                pass  # gone with the bucket, or never taken
-            except ObjStoreError as error:
-                # The error that led here matters more.
-                logger.warning("chunks %s of %r stay behind: %s", self._nuid, self.name, error)
-        self._release()
+            publisher.settle(Deadline(deadline.at_most(_MAX_SETTLE) / 2))
+        finally:
+            # Also if somebody is impatient.
+            purge_chunks(self._bucket, self._nuid, deadline)
 
     def _release(self) -> None:
         """Let go of everything and count as closed."""
-        self._previous_request.forget()
+        if self._previous_request is not None:
+            self._previous_request.forget()
         if self._publisher is not None:
             self._publisher.close()
         self._block = None
@@ -406,7 +432,8 @@ class ObjectWriter(io.RawIOBase):
         # io.IOBase would call close() here, and so commit half an object.
         if self._opened and not self.closed:
             warnings.warn(f"unclosed {self!r}: upload abandoned", ResourceWarning, 2, source=self)
-            self._previous_request.abandon()
+            if self._previous_request is not None:
+                self._previous_request.abandon()
             if self._publisher is not None:
                 self._publisher.abandon()
 

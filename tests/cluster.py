@@ -17,10 +17,9 @@ from types import TracebackType
 from objstore.client import Client
 from objstore.errors import JetStreamError, NoRespondersError, RequestTimeoutError
 from objstore.server import LocalServer
-from objstore.store import ObjectStore
 from tests.helpers import wait_until
 
-__all__ = ["Cluster", "wait_until_reachable"]
+__all__ = ["Cluster"]
 
 #: Seconds until the servers have found each other and elected a leader.
 READY_TIMEOUT = 30.0
@@ -103,31 +102,6 @@ class Cluster:
         traceback: TracebackType | None,
     ) -> None:
         self.stop()
-
-
-def wait_until_reachable(store: ObjectStore) -> None:
-    """
-    Wait until a new bucket's subjects are known to the server that we talk to.
-
-    One of the others may lead it, and tells the rest of the cluster a moment after the
-    bucket was made: a put before that moment finds nobody.
-    """
-    connection = store._bucket.js.connection
-
-    def is_reachable() -> bool:
-        # Refused by whoever answers, for no bucket is in this stream.
-        try:
-            connection.request(
-                f"$O.{store.bucket}.C.probe",
-                b"",
-                headers={"Nats-Expected-Stream": "none"},
-                timeout=ANSWER_TIMEOUT,
-            )
-        except (NoRespondersError, RequestTimeoutError):
-            return False
-        return True
-
-    wait_until(is_reachable)
 
 
 def _reserve_port(reservations: contextlib.ExitStack) -> int:

@@ -12,8 +12,9 @@ A bucket on a `FakeServer`: does what a server does, but for what the test says.
         store.put("a", data)
 
 Handlers are called with the connection, the command and a function that does the ordinary
-thing. There is one for each kind of request: `chunk`, `meta`, `get` (a message at the
-leader), `direct`, `purge`, `info`, `create` (a consumer), `pull`, `delete` (a consumer).
+thing. There is one for each kind of request: `chunk`, `probe` (a chunk for another stream),
+`meta`, `get` (a message at the leader), `remove` (a message), `direct`, `purge`, `info`,
+`create` (a consumer), `pull`, `delete` (a consumer).
 What was asked for is in `log`, in order.
 """
 
@@ -42,6 +43,7 @@ _TIME = "2026-01-02T03:04:05.678901234Z"
 #: First tokens of the subjects of the API, and what they ask for.
 _OPERATIONS = {
     "STREAM.MSG.GET": "get",
+    "STREAM.MSG.DELETE": "remove",
     "STREAM.PURGE": "purge",
     "STREAM.INFO": "info",
     "DIRECT.GET": "direct",
@@ -72,6 +74,7 @@ class FakeBucket:
         self.count: Counter[str] = Counter()
         self._config = {"name": "OBJ_b", "allow_direct": allow_direct}
         self._handlers = handlers
+        self._ids: dict[str, int] = {}
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
@@ -95,6 +98,8 @@ class FakeBucket:
 
     def _handle(self, conn: FakeConnection, command: Command) -> None:
         kind = self._kind(command.subject)
+        if kind == "chunk" and command.headers.get("Nats-Expected-Stream") != ["OBJ_b"]:
+            kind = "probe"
         with self._changed:
             self.log.append(kind)
             self.count[kind] += 1
@@ -127,12 +132,28 @@ class FakeBucket:
         self.last_seq += 1
         if command.headers.get("Nats-Rollup") == ["sub"]:
             self.messages = [m for m in self.messages if m.subject != command.subject]
+        for message_id in command.headers.get("Nats-Msg-Id", []):
+            self._ids[message_id] = self.last_seq
         stored = Stored(self.last_seq, command.subject, command.payload, command.headers)
         self.messages.append(stored)
         return self.last_seq
 
     def do_chunk(self, conn: FakeConnection, command: Command) -> None:
-        conn.reply(command, {"stream": "OBJ_b", "seq": self.store(command)})
+        (message_id,) = command.headers["Nats-Msg-Id"]
+        ack: dict[str, Any] = {"stream": "OBJ_b"}
+        if message_id in self._ids:
+            ack |= {"seq": self._ids[message_id], "duplicate": True}
+        elif "Nats-Expected-Last-Subject-Sequence" in command.headers and (
+            found := self.find(command.subject, 0)
+        ):
+            self.refuse(conn, command, 400, 10071, f"wrong last sequence: {found[-1].seq}")
+            return
+        else:
+            ack["seq"] = self.store(command)
+        conn.reply(command, ack)
+
+    def do_probe(self, conn: FakeConnection, command: Command) -> None:
+        self.refuse(conn, command, 400, 10060, "expected stream does not match")
 
     def do_meta(self, conn: FakeConnection, command: Command) -> None:
         found = [m.seq for m in self.messages if m.subject == command.subject]
@@ -147,8 +168,10 @@ class FakeBucket:
         if "last_by_subj" in body:
             pattern = body["last_by_subj"]
             found = [m for m in self.messages if self._matches(m, pattern)][-1:]
-        else:
+        elif "next_by_subj" in body:
             found = self.find(body["next_by_subj"], body["seq"])[:1]
+        else:
+            found = [m for m in self.messages if m.seq == body["seq"]]
         if not found:
             self.refuse(conn, command, 404, 10037, "no message found")
             return
@@ -200,6 +223,12 @@ class FakeBucket:
             headers["Nats-Num-Pending"] = str(pending)
         conn.reply(command, message.payload, headers=headers)
 
+    def do_remove(self, conn: FakeConnection, command: Command) -> None:
+        seq = command.json["seq"]
+        assert any(message.seq == seq for message in self.messages)
+        self.messages = [message for message in self.messages if message.seq != seq]
+        conn.reply(command, {"success": True})
+
     def do_purge(self, conn: FakeConnection, command: Command) -> None:
         body = command.json
         kept = [m for m in self.messages if m.subject != body["filter"]]
@@ -208,7 +237,12 @@ class FakeBucket:
         conn.reply(command, {"success": True, "purged": purged})
 
     def do_info(self, conn: FakeConnection, command: Command) -> None:
-        conn.reply(command, {"config": self._config, "state": {}})
+        state: dict[str, Any] = {}
+        if command.payload:
+            subject = command.json["subjects_filter"]
+            count = len(self.find(subject, 0))
+            state["subjects"] = {subject: count} if count else None
+        conn.reply(command, {"config": self._config, "state": state})
 
     def do_create(self, conn: FakeConnection, command: Command) -> None:
         config = command.json["config"]

@@ -204,7 +204,6 @@ def run(bucket: Bucket, *, conditional: bool = False, timeout: float = 5.0) -> A
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait shorter for an ack, so that a lost one is noticed soon."""
     monkeypatch.setattr(commit_module, "ACK_TIMEOUT", 0.1)
-    monkeypatch.setattr(commit_module, "_FIRST_WAIT", 0.01)
 
 
 def test_meta_names_the_version_that_it_replaces() -> None:
@@ -434,6 +433,19 @@ def test_refusal_after_a_lost_publish_is_not_definite() -> None:
     with scripted(meta=lose_then_refuse) as (fake, bucket):
         with pytest.raises(OutcomeUnknownError):
             run(bucket)
+
+
+def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
+    """A bucket that is full by now has the lost copy all the same."""
+
+    def store_then_refuse(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] == 1:
+            fake.store(command)
+        else:
+            fake.refuse(conn, command, 503, 10077)
+
+    with scripted(meta=store_then_refuse) as (fake, bucket):
+        assert run(bucket) == (2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize(

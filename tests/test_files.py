@@ -450,3 +450,14 @@ def test_data_of_the_wrong_kind_is_refused_with_the_cure(
     with pytest.raises(TypeError, match=cure):
         store.put("a", data)
     assert store.list(show_deleted=True) == []
+
+
+def test_file_that_shrinks_while_it_is_put_is_stored_as_read(
+    store: ObjectStore, tmp_path: Path
+) -> None:
+    """One consistent object, with the digest of its bytes."""
+    path = tmp_path / "file"
+    path.write_bytes(pattern(4_000_000))
+    info = store.put_file(path, "a", callback=lambda _: os.truncate(path, 2_500_000))
+    assert store.get_bytes("a") == pattern(4_000_000)[:2_500_000]
+    assert info.size == 2_500_000

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from objstore import bucket as bucket_module
+from objstore import commit as commit_module
 from objstore import many as many_module
 from objstore.client import Client
 from objstore.errors import (
@@ -26,11 +28,13 @@ from objstore.errors import (
 )
 from objstore.many import windows
 from objstore.models import ObjectMeta
+from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.conftest import Traffic
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
 from tests.helpers import pattern
+from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
 GoOn = Callable[[], None]
@@ -255,6 +259,120 @@ def test_refused_meta_is_no_success() -> None:
             store.put_many((f"{number}", b"x") for number in range(5))
         assert [store.get_bytes(f"{number}") for number in (0, 1, 3, 4)] == [b"x"] * 4
         assert len(bucket.messages) == 8
+
+
+#: Refusals that pass, and no answer at all.
+PASSING: list[int | str] = ["503", "429 Full", 10008, 10167, ""]
+
+
+@pytest.mark.parametrize(
+    ("kind", "answer"),
+    [(kind, answer) for kind in ("get", "chunk", "meta", "purge") for answer in PASSING],
+)
+def test_what_is_refused_for_the_moment_is_sent_again(
+    monkeypatch: pytest.MonkeyPatch, kind: str, answer: int | str
+) -> None:
+    """Each object is stored once, and what it replaces goes."""
+
+    def refuse(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if bucket.count[kind] not in (2, 3):
+            go_on()
+        elif isinstance(answer, int):
+            bucket.refuse(conn, command, 503, answer)
+        elif answer:
+            conn.reply(command, headers=f"NATS/1.0 {answer}\r\n\r\n".encode())
+
+    if kind in ("get", "purge") and answer == "429 Full":
+        answer = "503"  # only streams say the other
+
+    for module in (many_module, commit_module):
+        monkeypatch.setattr(module, "ACK_TIMEOUT", 0.1)
+    monkeypatch.setattr(bucket_module, "_PATIENCE", 0.1)
+    bucket = FakeBucket()
+    with FakeServer(bucket) as server, bucket.open(server) as store:
+        store.put_many((f"{number}", b"old") for number in range(5))
+        bucket._handlers[kind] = refuse
+        bucket.count.clear()
+        store.put_many((f"{number}", b"new") for number in range(5))
+        assert bucket.count[kind] > 5
+        assert sorted(m.payload for m in bucket.messages if ".C." in m.subject) == [b"new"] * 5
+        assert [store.get_bytes(f"{number}") for number in range(5)] == [b"new"] * 5
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_chunk_whose_ack_is_lost_is_stored_once(
+    monkeypatch: pytest.MonkeyPatch, by_id: bool
+) -> None:
+    """By its id; and should the stream have forgotten that, by being the only one."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if bucket.count["chunk"] == 2:
+            bucket.store(command)
+            if not by_id:
+                bucket._ids.clear()
+        else:
+            go_on()
+
+    monkeypatch.setattr(many_module, "ACK_TIMEOUT", 0.1)
+    bucket = FakeBucket(chunk=lose)
+    with FakeServer(bucket) as server, bucket.open(server) as store:
+        store.put_many((f"{number}", b"x") for number in range(5))
+        assert bucket.count["chunk"] == 6 and len(bucket.messages) == 10
+
+
+@pytest.mark.parametrize("nth", [1, 5, 40])
+def test_connection_lost_in_a_window_is_not_noticed(
+    server: LocalServer, store: ObjectStore, raw: RawBucket, nth: int
+) -> None:
+    store.put_many((f"{number}", b"old") for number in range(40))
+    with Proxy(server.port) as proxy, Client(proxy.url) as client:
+        cut = proxy.on(b"HPUB $O." + store.bucket.encode() + b".C.", proxy.cut, nth=nth)
+        client.object_store(store.bucket).put_many((f"{n}", b"new") for n in range(40))
+        assert cut.wait(10) and proxy.connections == 2
+    assert raw.chunks == {info.nuid: 1 for info in store.list()}
+    assert {store.get_bytes(f"{number}") for number in range(40)} == {b"new"}
+
+
+def test_failure_of_one_leaves_nothing_of_what_the_others_replaced() -> None:
+    """They are stored: what was there before is nobody's."""
+
+    def refuse(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if command.json["name"] == "2":
+            bucket.refuse(conn, command, 503, 10077)
+        else:
+            go_on()
+
+    bucket = FakeBucket()
+    with FakeServer(bucket) as server, bucket.open(server) as store:
+        store.put_many((f"{number}", b"old") for number in range(5))
+        bucket._handlers["meta"] = refuse
+        with pytest.raises(BucketFullError):
+            store.put_many((f"{number}", b"new") for number in range(5))
+        assert len(bucket.messages) == 10
+        found = [store.get_bytes(f"{number}") for number in range(5)]
+        assert found == [b"new", b"new", b"old", b"new", b"new"]
+
+
+class Interruption(BaseException):
+    """As a KeyboardInterrupt: no Exception."""
+
+
+@pytest.mark.parametrize("where", ["read_previous", "replace", "parse_ack"])
+def test_interrupted_window_leaves_nothing_behind(
+    monkeypatch: pytest.MonkeyPatch, store: ObjectStore, raw: RawBucket, where: str
+) -> None:
+    """Each of the objects is the old one or the new one, and nobody else's chunks stay."""
+
+    def interrupt(*args: Any, **kwargs: Any) -> Any:
+        monkeypatch.undo()
+        raise Interruption
+
+    store.put_many((f"{number}", b"old") for number in range(20))
+    monkeypatch.setattr(commit_module if where == "parse_ack" else many_module, where, interrupt)
+    with pytest.raises(Interruption):
+        store.put_many((f"{number}", b"new") for number in range(20))
+    assert raw.chunks == {info.nuid: 1 for info in store.list()}
+    assert {store.get_bytes(f"{number}") for number in range(20)} <= {b"old", b"new"}
 
 
 def test_unanswered_meta_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:

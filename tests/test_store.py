@@ -63,7 +63,7 @@ def silent() -> Iterator[ObjectStore]:
 
 
 def test_put_stores_an_object_as_specified(store: ObjectStore, raw: RawBucket) -> None:
-    """Chunks under one subject, without headers; then a meta that replaces the one before."""
+    """Chunks under one subject, each with an id; then a meta that replaces the one before."""
     for data in (b"first", b"aaaabbbbc"):
         info = store.put(
             "my?file~",
@@ -77,11 +77,10 @@ def test_put_stores_an_object_as_specified(store: ObjectStore, raw: RawBucket) -
     chunks = f"$O.{store.bucket}.C.{info.nuid}"
     assert raw.subjects() == {subject: 1, chunks: 3}
     messages = raw.chunk_messages(info.nuid)
-    assert [(m["data"], m["hdrs"]) for m in messages] == [
-        (b"aaaa", b""),
-        (b"bbbb", b""),
-        (b"c", b""),
-    ]
+    assert [m["data"] for m in messages] == [b"aaaa", b"bbbb", b"c"]
+    for number, m in enumerate(messages):
+        lines = f"Nats-Msg-Id: {info.nuid}.{number}\r\nNats-Expected-Stream: OBJ_{store.bucket}"
+        assert m["hdrs"] == f"NATS/1.0\r\n{lines}\r\n\r\n".encode()
     message = raw.message(last_by_subj=subject)
     assert message is not None
     assert message["seq"] == info.revision > messages[-1]["seq"]
@@ -136,17 +135,18 @@ def test_put_takes_a_meta(store: ObjectStore) -> None:
 
 
 def test_chunks_are_cut_to_what_the_server_takes(make_server: Callable[..., LocalServer]) -> None:
-    """And the meta says how large they really are."""
+    """With their headers; and the meta says how large they really are."""
     server = make_server("max_payload: 8KB")
+    size_taken = 8192 - 128 - len("OBJ_b")
     with Client(server.url) as client:
         store = client.create_object_store("b")
         data = pattern(30_000)
         for size in (None, 100_000):
             info = store.put("a", data, chunk_size=size)
-            assert (info.chunk_size, info.chunks) == (8192, 4)
+            assert (info.chunk_size, info.chunks) == (size_taken, 4)
             assert store.get_bytes("a") == data
         for info in store.put_many({"b": data, "c": b"small"}):
-            assert info.chunk_size == 8192
+            assert info.chunk_size == size_taken
         assert store.get_bytes("b") == data
         with pytest.raises(ValueError, match="max_payload"):
             store.put("a", b"", description="d" * 10_000)

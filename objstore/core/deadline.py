@@ -14,6 +14,9 @@ CONNECT_TIMEOUT = 5.0
 #: long enough for the election of a new stream leader, which takes 5 to 7 s.
 DEFAULT_TIMEOUT = 30.0
 
+#: Seconds at the most for cleaning up after a failure: it may not hide the failure for long.
+_MAX_AFTERMATH = 1.0
+
 #: Seconds that every way to wait takes: `poll` counts milliseconds in 31 bits (24 days).
 _LONGEST_WAIT = float(2**31 // 1000)
 
@@ -66,6 +69,12 @@ class Deadline:
     def rest(self) -> Deadline:
         """Return a deadline of its own for the time left: to extend it leaves this one alone."""
         return Deadline(self.remaining())
+
+    def aftermath(self) -> Deadline:
+        """Return a deadline for cleaning up after a failure: a tenth of the timeout more."""
+        if self.timeout is None:
+            return Deadline(_MAX_AFTERMATH)
+        return Deadline(min(0.1 * self.timeout + 0.1, _MAX_AFTERMATH))
 
     @property
     def expired(self) -> bool:

@@ -27,7 +27,15 @@ from objstore.errors import (
 )
 from objstore.jetstream.messages import StreamMessage, from_api
 
-__all__ = ["NANOSECONDS", "ErrorCode", "JetStream", "encode_body", "message_or_none", "parse_json"]
+__all__ = [
+    "NANOSECONDS",
+    "ErrorCode",
+    "JetStream",
+    "encode_body",
+    "may_pass",
+    "message_or_none",
+    "parse_json",
+]
 
 _T = TypeVar("_T")
 
@@ -62,11 +70,13 @@ class ErrorCode(IntEnum):
     BATCH_INCOMPLETE = 10176
 
 
-#: Refusals that pass, for one when a leader has been elected.
+#: Refusals that pass: another attempt may succeed.
 _PASSING = frozenset(
     {
         ErrorCode.CLUSTER_NOT_AVAILABLE,
         ErrorCode.CLUSTER_NOT_LEADER,
+        ErrorCode.DUPLICATE_IN_PROCESS,
+        ErrorCode.SEQUENCE_NOT_READY,
         ErrorCode.TOO_MANY_REQUESTS,
     }
 )
@@ -143,7 +153,7 @@ class JetStream:
                     raise
                 failure = error
             except JetStreamError as error:
-                if error.err_code not in _PASSING:
+                if not may_pass(error):
                     raise
                 failure = error
             if deadline.expired or self.connection.state is State.CLOSED:
@@ -278,6 +288,20 @@ class JetStream:
             lambda: self.take_message(self.ask(operation, body, deadline), deadline), deadline
         )
 
+    def message(self, stream: str, stream_seq: int, deadline: Deadline) -> StreamMessage | None:
+        """Return the message with that sequence, as the leader has it; None if there is none."""
+        request = self.ask(f"STREAM.MSG.GET.{stream}", {"seq": stream_seq}, deadline)
+        return self.take_message(request, deadline)
+
+    def delete_message(self, stream: str, stream_seq: int, deadline: Deadline) -> None:
+        """
+        Delete one message; its bytes stay on the disk until they are overwritten.
+
+        Source: server API `$JS.API.STREAM.MSG.DELETE`.
+        """
+        body = {"seq": stream_seq, "no_erase": True}
+        self.call(f"STREAM.MSG.DELETE.{stream}", body, deadline)
+
     def purge(
         self, stream: str, subject: str, deadline: Deadline, *, up_to_seq: int | None = None
     ) -> int:
@@ -305,6 +329,14 @@ class JetStream:
         if up_to_seq is not None:
             body["seq"] = up_to_seq + 1
         return self.ask(f"STREAM.PURGE.{stream}", body, deadline)
+
+
+def may_pass(error: ObjStoreError) -> bool:
+    """Whether what went wrong may go well in another attempt."""
+    if isinstance(error, JetStreamError):
+        # A leader that loses its office in the middle says 503, and no err_code.
+        return error.err_code in _PASSING or (error.code, error.err_code) == (503, 0)
+    return isinstance(error, (ConnectionLostError, NoRespondersError, RequestTimeoutError))
 
 
 def encode_body(body: object) -> bytes:

@@ -14,7 +14,7 @@ from objstore.client import Client
 from objstore.errors import BucketNotFoundError
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
-from tests.cluster import Cluster, wait_until_reachable
+from tests.cluster import Cluster
 from tests.raw_bucket import RawBucket
 
 __all__: list[str] = []
@@ -52,10 +52,7 @@ def make_store(client: Client) -> Iterator[Callable[..., ObjectStore]]:
 
     def make(bucket: str | None = None, **config: Any) -> ObjectStore:
         made.append(bucket or f"conformance-{next(_counter)}")
-        store = client.create_object_store(made[-1], **{"replicas": REPLICAS, **config})
-        if REPLICAS > 1:
-            wait_until_reachable(store)
-        return store
+        return client.create_object_store(made[-1], **{"replicas": REPLICAS, **config})
 
     yield make
     for bucket in made:
@@ -74,7 +71,6 @@ def replicated_store(cluster: Cluster) -> Iterator[ObjectStore]:
     """An empty bucket with three replicas, whatever the environment says."""
     with Client(cluster.url) as client:
         store = client.create_object_store(f"replicated-{next(_counter)}", replicas=3)
-        wait_until_reachable(store)
         yield store
         client.delete_object_store(store.bucket)
 

@@ -1,0 +1,113 @@
+"""Uploads to three replicas: whatever happens to their leader, the caller notices nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from objstore.client import Client
+from objstore.server import LocalServer
+from objstore.store import ObjectStore
+from tests.cluster import Cluster
+from tests.helpers import pattern
+from tests.raw_bucket import RawBucket
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
+]
+
+DATA = pattern(24 << 20)
+
+
+@pytest.fixture
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Three servers for one test, which may stop or pause them."""
+    with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def store(cluster: Cluster) -> Iterator[ObjectStore]:
+    """A bucket with three replicas and an object `a`."""
+    with Client(cluster.url) as client:
+        store = client.create_object_store("b", replicas=3)
+        store.put("a", b"the old one")
+        yield store
+
+
+def leader(cluster: Cluster, raw: RawBucket) -> LocalServer:
+    name = raw.call("STREAM.INFO.%")["cluster"]["leader"]
+    return cluster.nodes[int(name.rpartition("-")[2])]
+
+
+def put_and(store: ObjectStore, *actions: Callable[[], object]) -> None:
+    """Put the data, with actions on the way, and check that all of it is there, once."""
+    places = {len(DATA) * n // (len(actions) + 1): action for n, action in enumerate(actions, 1)}
+    done = 0
+
+    def act(size: int) -> None:
+        nonlocal done
+        done += size
+        for place in [place for place in places if place <= done]:
+            places.pop(place)()
+
+    info = store.put("a", DATA, callback=act)
+    assert not places
+    raw = RawBucket(store._bucket.js.connection, "b")
+    assert raw.chunks == {info.nuid: info.chunks}
+    assert store.get_bytes("a") == DATA
+
+
+def test_leader_that_steps_down(store: ObjectStore, cluster: Cluster) -> None:
+    def step_down() -> None:
+        assert raw.call("STREAM.LEADER.STEPDOWN.%", {})["success"]
+
+    with Client(cluster.url) as admin:
+        raw = RawBucket(admin._connection, "b")
+        put_and(store, step_down, step_down, step_down)
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_leader_that_is_killed(cluster: Cluster, store: ObjectStore, is_near: bool) -> None:
+    """The one that the client is connected to, or another."""
+    killed, client = near(cluster, store, is_near=is_near)
+    with client:
+        put_and(client.object_store("b"), lambda: os.kill(killed.pid, signal.SIGKILL))
+
+
+@pytest.mark.parametrize("is_near", [True, False])
+def test_leader_that_is_paused(cluster: Cluster, store: ObjectStore, is_near: bool) -> None:
+    """When it goes on, it does with what was sent to it before."""
+    paused, client = near(cluster, store, is_near=is_near)
+    wake = threading.Timer(7.0, os.kill, (paused.pid, signal.SIGCONT))
+
+    def pause() -> None:
+        os.kill(paused.pid, signal.SIGSTOP)
+        wake.start()
+
+    try:
+        with client:
+            put_and(client.object_store("b"), pause)
+    finally:
+        wake.join()
+    raw = RawBucket(store._bucket.js.connection, "b")
+    info: Any = json.loads(raw.meta_message("a")["data"])  # type: ignore[index]
+    assert raw.chunks == {info["nuid"]: info["chunks"]}
+
+
+def near(cluster: Cluster, store: ObjectStore, *, is_near: bool) -> tuple[LocalServer, Client]:
+    """The leader of the bucket, and a client that is connected to it, or to another server."""
+    first = leader(cluster, RawBucket(store._bucket.js.connection, "b"))
+    nodes = sorted(cluster.nodes, key=lambda node: (node is first) != is_near)
+    client = Client(",".join(node.url for node in nodes))
+    client.connect()
+    assert client.server_info["port"] == nodes[0].port
+    return first, client
