@@ -287,7 +287,7 @@ def test_what_is_refused_for_the_moment_is_sent_again(
 
     for module in (many_module, commit_module):
         monkeypatch.setattr(module, "ACK_TIMEOUT", 0.1)
-    monkeypatch.setattr(bucket_module, "_PATIENCE", 0.1)
+    monkeypatch.setattr(bucket_module, "_PURGE_PATIENCE", 0.1)
     bucket = FakeBucket()
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put_many((f"{number}", b"old") for number in range(5))
