@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from objstore import naming
@@ -37,8 +38,8 @@ __all__ = ["ALIAS", "EXPECTED", "FULL", "Bucket", "bucket_errors"]
 
 #: Header of a meta that names the version which it replaces.
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
-#: Field of a meta with the other name that its chunks may have, while a rename is going on.
-ALIAS = "objstore_alias"
+#: Header of a meta with the other name that its chunks may have, encoded as in subjects.
+ALIAS = "Objstore-Alias"
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
@@ -205,13 +206,10 @@ class Bucket:
 
     def shares_chunks(self, info: ObjectInfo, deadline: Deadline) -> bool:
         """Whether a rename that was not finished has left the chunks another name, too."""
-        alias = info.unknown.get(ALIAS)
-        if not info.size or not isinstance(alias, str):
+        if not info.size or not info.alias:
             return False
         try:
-            other = self.meta(alias, deadline)
-        except InvalidNameError:
-            return False
+            other = self.meta(info.alias, deadline)
         except BadObjectMetaError:
             return True  # it may
         return other is not None and not other.deleted and other.nuid == info.nuid
@@ -233,9 +231,21 @@ class Bucket:
             mtime = message.stored_at
         except (ValueError, OverflowError) as error:
             raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
-        return decode_info(
+        info = decode_info(
             self.name, name, bytes(message.payload), mtime=mtime, revision=message.stream_seq
         )
+        if ALIAS in message.headers:
+            info = replace(info, alias=self._name_in(message.headers[ALIAS][0]))
+        return info
+
+    def _name_in(self, token: str) -> str:
+        """Return the name that is encoded in a header; "" if it can be none."""
+        name = naming.name_of(token) or ""
+        try:
+            self.meta_subject(name)
+        except InvalidNameError:
+            return ""
+        return name
 
     # Removal
 

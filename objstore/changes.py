@@ -144,7 +144,7 @@ def delete(
 
 def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     """Put a tombstone in an object's place, and purge its chunks."""
-    tombstone = replace(info, deleted=True, size=0, chunks=0, digest="")
+    tombstone = replace(info, deleted=True, size=0, chunks=0, digest="", alias="")
     chunks = () if info.is_link else (info.nuid,)
     if bucket.shares_chunks(info, deadline):
         # Some clients delete twice, and then purge what the tombstone names.

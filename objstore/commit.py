@@ -13,7 +13,7 @@ import contextlib
 import logging
 from typing import NamedTuple
 
-from objstore.bucket import EXPECTED, Bucket, bucket_errors
+from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
@@ -185,6 +185,8 @@ class Commit:
             MESSAGE_ID: self._message_id,
             EXPECTED_STREAM: self._bucket.stream,
         }
+        if self._info.alias:
+            headers[ALIAS] = self._bucket.meta_subject(self._info.alias).rpartition(".")[2]
         return self._subject, self._payload, headers
 
     def take(self, answer: Message) -> Committed:

@@ -99,6 +99,7 @@ class ObjectInfo:
         chunk_size: Bytes per chunk, as the writer meant it; 0 if it did not say.
         revision: Sequence of the meta in the stream; 0 where it is not known.
         unknown: Fields and options of other clients, kept when the meta is written again.
+        alias: Another name that the chunks may have, while a rename is going on.
     """
 
     bucket: str
@@ -116,6 +117,7 @@ class ObjectInfo:
     chunk_size: int = 0
     revision: int = 0
     unknown: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
+    alias: str = field(default="", repr=False, compare=False)
 
     @property
     def is_link(self) -> bool:

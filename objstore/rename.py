@@ -12,7 +12,7 @@ from __future__ import annotations
 import itertools
 from dataclasses import replace
 
-from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
+from objstore.bucket import EXPECTED, Bucket, bucket_errors
 from objstore.commit import CONFLICTS, Commit, Previous, purge_unless_live
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
@@ -60,7 +60,7 @@ def rename(bucket: Bucket, info: ObjectInfo, renamed: ObjectInfo, deadline: Dead
     if not is_continued and bucket.shares_chunks(info, deadline):
         raise ObjectAlreadyExistsError(
             bucket.name,
-            str(info.unknown[ALIAS]),
+            info.alias,
             f"a rename was not finished, and it has the chunks of {info.name!r:.60}, too; "
             "rename it again, or delete it",
         )
@@ -73,10 +73,6 @@ def rename(bucket: Bucket, info: ObjectInfo, renamed: ObjectInfo, deadline: Dead
 
 def _is_live(info: ObjectInfo | None, nuid: str) -> bool:
     return info is not None and not info.deleted and info.nuid == nuid
-
-
-def _without_alias(info: ObjectInfo) -> ObjectInfo:
-    return replace(info, unknown={k: v for k, v in info.unknown.items() if k != ALIAS})
 
 
 # As one
@@ -93,9 +89,10 @@ def _rename_at_once(
     # With an id of its own: some clients delete twice, and then purge what it names.
     tombstone = replace(info, deleted=True, size=0, chunks=0, digest="", nuid=next_nuid())
     changes = [
-        (_without_alias(renamed), Previous.of(target).revision),
-        (_without_alias(tombstone), info.revision),
+        (renamed, Previous.of(target).revision),
+        (tombstone, info.revision),
     ]
+    renamed = replace(renamed, alias="")
     prefix = next_nuid()
     is_doubtful = False  # whether an earlier attempt may have been stored
     for number in itertools.count():
@@ -215,9 +212,8 @@ def _rename_in_steps(
         stored = target
     else:
         if info.size:
-            marked = replace(info, unknown={**info.unknown, ALIAS: renamed.name})
-            renamed = replace(renamed, unknown={**renamed.unknown, ALIAS: info.name})
-            info = _replace(bucket, marked, info, deadline)
+            info = _replace(bucket, replace(info, alias=renamed.name), info, deadline)
+            renamed = replace(renamed, alias=info.name)
         stored = _replace(bucket, renamed, target, deadline)
     if not bucket.purge_meta(info.name, info.revision, deadline):
         # Somebody changed the object meanwhile, and its chunks may be gone: undo.
