@@ -673,7 +673,15 @@ def write_all_and_close(writer: Any, data: bytes) -> None:
 
 def test_server_that_takes_less_gets_smaller_chunks() -> None:
     """From the next chunk on; what has to be sent again in one piece cannot be sent at all."""
-    bucket = FakeBucket()
+
+    def lose(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if losing.is_set():
+            conn.close()
+            raise ConnectionResetError
+        go_on()
+
+    losing = threading.Event()
+    bucket = FakeBucket(chunk=lose)
     large, small = FakeServer(bucket), FakeServer(bucket, info={"max_payload": 8192})
     with large, small, Proxy(large.port) as proxy, Client(proxy.url) as client:
         store = client.object_store("b")
@@ -692,7 +700,7 @@ def test_server_that_takes_less_gets_smaller_chunks() -> None:
         proxy.target_port = large.port
         proxy.cut()
         wait_until(lambda: client.server_info.get("max_payload") == MIB)
-        proxy.on(b"HPUB $O.b.C.", proxy.cut, nth=3, before=True)
+        losing.set()
         proxy.target_port = small.port
         with pytest.raises(ProtocolError, match="takes 8059 bytes"):
             store.put("a", pattern(MIB + 1))
