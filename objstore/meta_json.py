@@ -75,7 +75,7 @@ def decode_info(
         return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
     try:
-        fields = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        fields = _decode_json(payload.decode())
         if b"\\u" in payload:
             # Escapes may stand for halves of characters, which nobody could print or store.
             whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
@@ -107,7 +107,7 @@ def decode_info(
         numbers[key] = number
     digest = fields.get("digest") or ""
     chunk_size = options.get("max_chunk_size")
-    extra = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
+    extra = {key: fields[key] for key in fields if key not in _KNOWN_FIELDS}
     unknown = {key: options[key] for key in options if key not in ("link", "max_chunk_size")}
     if unknown:
         extra["options"] = unknown
@@ -132,6 +132,9 @@ def decode_info(
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _decode_link(fields: object) -> ObjectLink | None:

@@ -53,7 +53,8 @@ class MessageQueue:
 
     def deliver(self, batch: list[Message]) -> None:
         """Hand over messages that came together: one wake-up for all of them."""
-        self._delivered += sum(len(message.payload) + _OVERHEAD for message in batch)
+        for message in batch:
+            self._delivered += len(message.payload) + _OVERHEAD
         if self._delivered - self._taken > self._limit and self._failure is None:
             self._overflow()
         if self._failure is None:

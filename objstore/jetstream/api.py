@@ -202,7 +202,7 @@ def parse_json(message: Message) -> dict[str, Any]:
         ProtocolError: If it cannot be read.
     """
     try:
-        fields = json.loads(bytes(message.payload))
+        fields = json.loads(str(message.payload, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError("an answer of JetStream is not JSON") from error
     if not isinstance(fields, dict):
