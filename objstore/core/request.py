@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Request"]
 
+#: Bytes of a request up to which another thread that is sending may take it along.
+_SMALL = 1 << 14
+#: Seconds without an answer after which it is seen to that the request is out.
+_DOUBT = 0.05
+
 
 class Request:
     """
@@ -34,16 +39,39 @@ class Request:
         deadline: Deadline,
         headers: Headers | None = None,
     ) -> None:
+        self._connection = connection
         self._subject = subject
-        self.inbox = connection.inbox(deadline)
+        self.inbox = inbox = connection.inbox(deadline)
         try:
-            buffers = connection.encode(subject, payload, self.inbox.subject(), headers, deadline)
-            self.inbox.published.add(subject)
+            buffers = connection.encode(subject, payload, inbox.subject(), headers, deadline)
+            inbox.published.add(subject)
             # To have asked is no progress: only an answer is.
-            connection.send(buffers, deadline.rest(), link=self.inbox.link)
+            if len(payload) <= _SMALL:
+                connection.submit(b"".join(buffers), deadline.rest(), link=inbox.link)
+            else:
+                connection.send(buffers, deadline.rest(), link=inbox.link)
         except BaseException:
-            self.inbox.close()
+            inbox.close()
             raise
+
+    def next(self, timeout: float | None) -> Message | None:
+        """
+        Take the next answer; as `next` of its inbox, and to be called instead of that.
+
+        Raises:
+            ConnectionLostError: If the connection breaks.
+            RequestTimeoutError: If the server takes nothing for so long.
+        """
+        if timeout is not None and timeout <= _DOUBT:
+            return self.inbox.next(timeout)
+        message = self.inbox.next(_DOUBT)
+        if message is None:
+            rest = Deadline(None if timeout is None else timeout - _DOUBT)
+            if self._connection.has_unsent:
+                # Who took it along found no room for it.
+                self._connection.send([], rest.rest(), link=self.inbox.link)
+            message = self.inbox.next(rest.remaining())
+        return message
 
     def answer(self, deadline: Deadline) -> Message:
         """
@@ -55,8 +83,10 @@ class Request:
             PermissionsViolationError: If the server denies the subject.
             ConnectionLostError: If the connection breaks.
         """
-        with self.inbox as inbox:
-            message = inbox.next(deadline.remaining())
+        try:
+            message = self.next(deadline.remaining())
+        finally:
+            self.inbox.close()
         if message is None:
             raise RequestTimeoutError(f"no answer from {self._subject} within {deadline.timeout} s")
         if message.status == 503:

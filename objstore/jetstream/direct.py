@@ -61,7 +61,7 @@ class DirectGet:
     ) -> None:
         self.exhausted = False
         self.up_to_seq = 0
-        self._inbox = js.ask(f"DIRECT.GET.{target}", body, deadline).inbox
+        self._request = js.ask(f"DIRECT.GET.{target}", body, deadline)
         # nats-server 2.11 counts the message itself among those that follow it.
         self._surplus = str(js.connection.info.get("version")).startswith("2.11.")
 
@@ -75,7 +75,7 @@ class DirectGet:
                 matches more than 1,024 subjects.
             ConnectionLostError: If the connection breaks.
         """
-        answer = None if self.exhausted else self._inbox.next(timeout)
+        answer = None if self.exhausted else self._request.next(timeout)
         if answer is None:
             return None
         if answer.status is None:
@@ -101,13 +101,13 @@ class DirectGet:
 
     def stop(self) -> None:
         """Let `next` raise ConnectionLostError, in whichever thread it waits."""
-        self._inbox.end(ConnectionLostError("the request is given up"))
+        self._request.inbox.end(ConnectionLostError("the request is given up"))
 
     def close(self) -> None:
         """Take no more messages. Twice is fine."""
         self.exhausted = True
-        self._inbox.close()
+        self._request.forget()
 
     def abandon(self) -> None:
         """Close, for finalizers."""
-        self._inbox.abandon()
+        self._request.abandon()
