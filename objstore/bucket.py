@@ -30,6 +30,7 @@ from objstore.jetstream.api import ErrorCode, JetStream, parse_json
 from objstore.jetstream.messages import StreamMessage
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
+from objstore.recent import Recent
 
 __all__ = ["EXPECTED", "FULL", "Bucket", "bucket_errors"]
 
@@ -80,6 +81,7 @@ class Bucket:
         stream: Name of the stream behind it.
         allow_direct: Whether replicas answer for the leader.
         replicated: Whether it has replicas, which may lag behind the leader.
+        recent: What names led to lately.
         owner: Who closes the connection when it is dropped; kept for as long as anything
             of the bucket is.
     """
@@ -94,6 +96,7 @@ class Bucket:
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
         self.replicated = (config.get("num_replicas") or 1) > 1
+        self.recent = Recent()
         self._stream_info = {"config": config}  # for another process
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -110,9 +113,9 @@ class Bucket:
         """Return the subject of an object's meta."""
         return naming.meta_subject(self.name, name)
 
-    def ask_meta(self, name: str, deadline: Deadline) -> Request:
-        """Ask the leader for an object's meta; the answer is for `take_meta`."""
-        return self.js.ask_last(self.stream, self.meta_subject(name), deadline)
+    def ask_meta(self, name: str, deadline: Deadline, *, ahead: bool = False) -> Request:
+        """Ask the leader for an object's meta, `ahead` with the next; for `take_meta`."""
+        return self.js.ask_last(self.stream, self.meta_subject(name), deadline, ahead=ahead)
 
     def take_meta(self, name: str, request: Request, deadline: Deadline) -> ObjectInfo | None:
         """

@@ -2,8 +2,8 @@
 `ObjectReader`: an object as a file to read.
 
 Bytes come through a block of up to 1 MiB, so that the digest is fed in large pieces, and
-size and digest are verified before the last bytes are handed out. Nothing is fetched
-before the first read; a seek is only remembered, and the next read fetches what it needs.
+size and digest are verified before the last bytes are handed out. Nothing but a small
+object that was seen before is fetched before the first read; a seek is only remembered, and the next read fetches what it needs.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from objstore.chunks import ChunkStream
 from objstore.core.deadline import Deadline, check_timeout
 from objstore.digest import format_digest, new_hash, parse_digest
 from objstore.errors import BadObjectMetaError, DigestMismatchError, ObjStoreError, fresh
+from objstore.jetstream.direct import DirectGet
 from objstore.models import ObjectInfo
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class ObjectReader(io.RawIOBase):
         verify: bool = True,
         callback: Callable[[int], object] | None = None,
         timeout: float | None,
+        ahead: DirectGet | None = None,
     ) -> None:
         super().__init__()
         self.info = info
@@ -91,7 +93,11 @@ class ObjectReader(io.RawIOBase):
         self._hash = (new_hash(), 0)
         self._digest = self._check_digest() if verify else None
         partial = self.size < info.size
-        self._chunks = ChunkStream(bucket, info, partial=partial) if info.size else None
+        self._chunks: ChunkStream | None = None
+        if info.size:
+            self._chunks = ChunkStream(bucket, info, partial=partial, ahead=ahead)
+        elif ahead is not None:
+            ahead.close()
         if not info.size and self._digest is not None:
             self._verify(Deadline(self._timeout))
 

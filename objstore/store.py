@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, overload
 from objstore import changes, naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
+from objstore.chunks import ask_ahead
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
 from objstore.display import html_table
@@ -204,6 +205,7 @@ class ObjectStore:
             return writer
         with writer:
             write_data(writer, data)
+        self._bucket.recent.note(writer.info)
         return writer.info
 
     def _make_meta(
@@ -351,17 +353,30 @@ class ObjectStore:
             if name.bucket != self.bucket:
                 raise ValueError(f"the info is of bucket {shorten(name.bucket)}, not {self.bucket}")
             known, name = name, name.name
-        bucket, info = follow(self._bucket, name, known, show_deleted, Deadline(timeout))
-        return ObjectReader(
-            bucket,
-            info,
-            name=name,
-            offset=offset,
-            length=length,
-            verify=verify,
-            callback=callback,
-            timeout=timeout,
-        )
+        deadline = Deadline(timeout)
+        recent = self._bucket.recent
+        ahead = ask_ahead(self._bucket, name, deadline) if known is None and not offset else None
+        try:
+            bucket, info = follow(self._bucket, name, known, show_deleted, deadline)
+            reader = ObjectReader(
+                bucket,
+                info,
+                name=name,
+                offset=offset,
+                length=length,
+                verify=verify,
+                callback=callback,
+                timeout=timeout,
+                ahead=ahead,
+            )
+        except BaseException:
+            if ahead is not None:
+                recent.forget(name)
+                ahead.close()
+            raise
+        if bucket is self._bucket and name == info.name:
+            recent.note(info)
+        return reader
 
     def get_bytes(
         self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT

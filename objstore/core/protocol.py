@@ -279,9 +279,7 @@ class Parser:
         total = _parse_number(arguments[-1], line)
         header = _parse_number(arguments[-2], line) if has_headers else 0
         reply = arguments[2] if len(arguments) == 3 + sizes else None
-        self._begin_message(
-            arguments[0], _parse_number(arguments[1], line), reply, header, total
-        )
+        self._begin_message(arguments[0], _parse_number(arguments[1], line), reply, header, total)
 
     def _begin_message(
         self, subject: bytes, sid: int, reply: bytes | None, header: int, total: int

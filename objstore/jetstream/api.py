@@ -62,9 +62,13 @@ class JetStream:
         self.connection = connection
         self.prefix = prefix
 
-    def ask(self, operation: str, body: object, deadline: Deadline) -> Request:
-        """Send a request of the API; its answer is for `parse_json`."""
-        return Request(self.connection, self.subject(operation), encode_body(body), deadline)
+    def ask(
+        self, operation: str, body: object, deadline: Deadline, *, ahead: bool = False
+    ) -> Request:
+        """Send a request of the API, `ahead` with the next; its answer is for `parse_json`."""
+        return Request(
+            self.connection, self.subject(operation), encode_body(body), deadline, ahead=ahead
+        )
 
     def subject(self, operation: str) -> str:
         """Return the subject of an operation, for example `STREAM.INFO.OBJ_photos`."""
@@ -140,9 +144,14 @@ class JetStream:
 
     # Messages
 
-    def ask_last(self, stream: str, subject: str, deadline: Deadline) -> Request:
-        """Ask the leader for a subject's last message; the answer is for `take_message`."""
-        return self.ask(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, deadline)
+    def ask_last(
+        self, stream: str, subject: str, deadline: Deadline, *, ahead: bool = False
+    ) -> Request:
+        """
+        Ask the leader for a subject's last message, `ahead` with the next; for `take_message`.
+        """
+        body = {"last_by_subj": subject}
+        return self.ask(f"STREAM.MSG.GET.{stream}", body, deadline, ahead=ahead)
 
     def take_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that `request` asked for; None if there is none."""

@@ -50,20 +50,29 @@ class DirectGet:
         target: Name of a stream, or `<stream>.<subject>` for that subject's last message.
         body: What of the stream, for example `{"seq": 5, "next_by_subj": …, "batch": 8}`
             or `{"multi_last": […], "batch": 1000}`; None with a subject.
+        ahead: Send it together with the next request.
 
     Attributes:
+        target: As it was given.
         exhausted: Whether the last message has been taken.
         up_to_seq: Sequence that a `multi_last` answer is a snapshot of; 0 before its end.
     """
 
     def __init__(
-        self, js: JetStream, target: str, body: dict[str, Any] | None, deadline: Deadline
+        self,
+        js: JetStream,
+        target: str,
+        body: dict[str, Any] | None,
+        deadline: Deadline,
+        *,
+        ahead: bool = False,
     ) -> None:
+        self.target = target
         self.exhausted = False
         self.up_to_seq = 0
-        self._request = js.ask(f"DIRECT.GET.{target}", body, deadline)
+        self._request = js.ask(f"DIRECT.GET.{target}", body, deadline, ahead=ahead)
         # nats-server 2.11 counts the message itself among those that follow it.
-        self._surplus = str(js.connection.info.get("version")).startswith("2.11.")
+        self._surplus = str(self._request.inbox.link.info.get("version")).startswith("2.11.")
 
     def next(self, timeout: float | None) -> StreamMessage | None:
         """
