@@ -54,7 +54,10 @@ def encode_info(info: ObjectInfo) -> bytes:
         fields["deleted"] = True
     for key, value in info.unknown.items():
         fields.setdefault(key, value)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode_json(fields).encode()
+
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def decode_info(

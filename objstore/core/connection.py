@@ -309,15 +309,17 @@ class Connection:
             if self.has_unsent:
                 self.send_said()
 
-    def submit(self, data: bytes, deadline: Deadline, *, link: Link) -> None:
+    def submit(self, data: bytes, *, link: Link) -> bool:
         """
-        Send a request on `link`; if others are sending, one of them takes it along.
+        Send a request on `link` without waiting; if others are sending, one takes it along.
 
         No thread waits for another here, so that many can ask at once. Nor is it an error
         if the link is lost: whoever waits for the answer learns it.
 
+        Returns:
+            Whether all of it is out, or will be: otherwise `send` is to wait for room.
+
         Raises:
-            RequestTimeoutError: If the server takes nothing for as long as `deadline` allows.
             RuntimeError: If a signal handler interrupts its own thread in the middle of a send.
         """
         is_out = True
@@ -332,8 +334,7 @@ class Connection:
             self._write_lock.release()
             if self.has_unsent:
                 self.send_said()
-        if not is_out:
-            self.send([], deadline, link=link)  # wait for room
+        return is_out
 
     def _try_write(self, link: Link, data: bytes = b"") -> bool:
         """Send what was said before, then `data`, if there is room. Requires _write_lock."""

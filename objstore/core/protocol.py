@@ -233,7 +233,8 @@ class Parser:
                 if self._end - self._start < self._size:
                     return events
                 events.append(self._take_message(*self._head))
-                continue
+            if self._start == self._end:
+                return events
             match = _MESSAGE_LINE.match(self._buffer, self._start, self._end)
             if match is not None:
                 _, subject, sid, reply, header, size = match.groups()

@@ -51,13 +51,15 @@ class Request:
         try:
             buffers = connection.encode(subject, payload, inbox.subject(), headers, deadline)
             inbox.published.add(subject)
-            # To have asked is no progress: only an answer is.
             if ahead:
                 inbox.link.said.append(b"".join(buffers))
-            elif len(payload) <= _SMALL:
-                connection.submit(b"".join(buffers), deadline.rest(), link=inbox.link)
-            else:
-                connection.send(buffers, deadline.rest(), link=inbox.link)
+                return
+            if len(payload) <= _SMALL:
+                if connection.submit(b"".join(buffers), link=inbox.link):
+                    return
+                buffers = []  # what has found no room is the first to go
+            # To have asked is no progress: only an answer is.
+            connection.send(buffers, deadline.rest(), link=inbox.link)
         except BaseException:
             inbox.close()
             raise

@@ -199,7 +199,10 @@ class JetStream:
 
 def encode_body(body: object) -> bytes:
     """Return the JSON of a request; nothing for None."""
-    return b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    return b"" if body is None else _encode_json(body).encode()
+
+
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def parse_json(message: Message) -> dict[str, Any]:
