@@ -32,7 +32,7 @@ from objstore.errors import (
 from objstore.files import PutData, check_data, is_buffer, write_data, write_file
 from objstore.jetstream.api import JetStream
 from objstore.links import follow
-from objstore.listing import iterate_infos
+from objstore.listing import iterate_infos, iterate_names
 from objstore.many import SMALL, SmallObject, get_small, put_small, windows
 from objstore.mapping import ObjectMapping
 from objstore.models import (
@@ -834,9 +834,7 @@ class ObjectStore:
         return info is not None and not info.deleted
 
     def __iter__(self) -> Iterator[str]:
-        for info in iterate_infos(self._bucket, Deadline(DEFAULT_TIMEOUT)):
-            if not info.deleted:
-                yield info.name
+        return iterate_names(self._bucket, Deadline(DEFAULT_TIMEOUT))
 
     def __getitem__(self, name: str) -> bytes:
         return self.get_bytes(name)
