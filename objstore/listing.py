@@ -176,7 +176,9 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                 if message is not None:
                     deadline.extend()
                     patience.extend()
-                    yield message
+                    while message is not None:
+                        yield message
+                        message = consumer.ready()
                     continue
                 if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)

@@ -78,6 +78,14 @@ class MessageQueue:
         """Whether no more messages will be handed over."""
         return self._failure is not None
 
+    def ready(self) -> Message | None:
+        """Take the next message of a batch that `next` has begun; None at its end."""
+        if not self._current:
+            return None
+        message = self._current.popleft()
+        self._taken += len(message.payload) + _OVERHEAD
+        return message
+
     def next(self, timeout: float | None) -> Message | None:
         """
         Take the next message.
