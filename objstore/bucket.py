@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 from objstore import naming
@@ -32,6 +33,7 @@ from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import HEADER_SIZE
 from objstore.meta_json import decode_info
 from objstore.models import ObjectInfo
+from objstore.recent import Recent
 from objstore.session import Session
 
 __all__ = ["ALIAS", "EXPECTED", "FULL", "Bucket", "bucket_errors"]
@@ -60,21 +62,37 @@ FULL = frozenset(
 _EXPLAIN_TIMEOUT = 5.0
 
 
-@contextlib.contextmanager
-def bucket_errors(bucket: str) -> Iterator[None]:
+class _BucketErrors:
     """Raise the bucket's own errors in place of JetStream's."""
-    try:
-        yield
-    except JetStreamError as error:
+
+    __slots__ = ("_bucket",)
+
+    def __init__(self, bucket: str) -> None:
+        self._bucket = bucket
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if not isinstance(error, JetStreamError):
+            return
         if error.err_code == ErrorCode.STREAM_NOT_FOUND:
-            raise BucketNotFoundError(bucket, "it does not exist") from error
+            raise BucketNotFoundError(self._bucket, "it does not exist") from error
         if error.err_code == ErrorCode.STREAM_SEALED:
-            raise BucketSealedError(bucket, "it is sealed and cannot be changed") from error
+            raise BucketSealedError(self._bucket, "it is sealed and cannot be changed") from error
         if error.err_code in FULL:
             raise BucketFullError(
-                bucket, f"it has no room ({error.description}); delete objects or raise the limit"
+                self._bucket,
+                f"it has no room ({error.description}); delete objects or raise the limit",
             ) from error
-        raise
+
+
+bucket_errors = _BucketErrors  # for `with`: a class is quicker than a generator
 
 
 class Bucket:
@@ -89,6 +107,7 @@ class Bucket:
         atomic: Whether several messages can be stored as one.
         replicated: Whether it has replicas, which may lag behind the leader.
         session: What was seen of it.
+        recent: What names led to lately.
         owner: Who closes the connection when it is dropped; kept for as long as anything
             of the bucket is.
     """
@@ -105,6 +124,7 @@ class Bucket:
         self.atomic = config.get("allow_atomic") is True
         self.replicated = (config.get("num_replicas") or 1) > 1
         self.session = Session() if self.replicated else Session(0)
+        self.recent = Recent()
         self._stream_info = {"config": config}  # for another process
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -133,9 +153,9 @@ class Bucket:
         """Return the subject of an object's meta."""
         return naming.meta_subject(self.name, name)
 
-    def ask_meta(self, name: str, deadline: Deadline) -> Request:
-        """Ask the leader for an object's meta; the answer is for `take_meta`."""
-        return self.js.ask_last(self.stream, self.meta_subject(name), deadline)
+    def ask_meta(self, name: str, deadline: Deadline, *, ahead: bool = False) -> Request:
+        """Ask the leader for an object's meta, `ahead` with the next; for `take_meta`."""
+        return self.js.ask_last(self.stream, self.meta_subject(name), deadline, ahead=ahead)
 
     def take_meta(
         self, name: str, request: Request | None, deadline: Deadline

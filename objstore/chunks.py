@@ -35,7 +35,7 @@ from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo
 
-__all__ = ["ChunkStream"]
+__all__ = ["ChunkStream", "ask_ahead"]
 
 _T = TypeVar("_T")
 
@@ -65,6 +65,21 @@ class _Source(Protocol):
     def abandon(self) -> None: ...
 
 
+def ask_ahead(bucket: Bucket, name: str, deadline: Deadline) -> DirectGet | None:
+    """
+    Ask for the only chunk of what a name led to lately, together with the next request.
+
+    Returns:
+        What is for the `ChunkStream`; None if the name is not known, or chunks come another
+        way.
+    """
+    nuid = bucket.recent.guess(name) if bucket.allow_direct else None
+    if nuid is None:
+        return None
+    target = f"{bucket.stream}.{naming.chunk_subject(bucket.name, nuid)}"
+    return DirectGet(bucket.js, target, None, deadline, ahead=True)
+
+
 class _Chunk(NamedTuple):
     """A chunk without its bytes."""
 
@@ -80,12 +95,20 @@ class ChunkStream:
     Args:
         info: The version; not a link, and with at least one byte.
         partial: Whether less than all is to be read, so that no digest will tell of a gap.
+        ahead: What `ask_ahead` asked for.
 
     Attributes:
         position: Of the next byte.
     """
 
-    def __init__(self, bucket: Bucket, info: ObjectInfo, *, partial: bool) -> None:
+    def __init__(
+        self,
+        bucket: Bucket,
+        info: ObjectInfo,
+        *,
+        partial: bool,
+        ahead: DirectGet | None = None,
+    ) -> None:
         self._bucket = bucket
         self._info = info
         self._partial = partial
@@ -99,6 +122,15 @@ class ChunkStream:
         self._sought = False  # whether the next read is the first behind a seek
         self.position = 0
         self._start_at(1, 0)
+        if ahead is not None and self._single and ahead.target == self._only_target:
+            self._source = ahead
+        elif ahead is not None:
+            ahead.close()
+
+    @property
+    def _only_target(self) -> str:
+        """What a direct get asks for if there is one chunk."""
+        return f"{self._bucket.stream}.{self._subject}"
 
     def _start_at(self, stream_seq: int, skip: int) -> None:
         """Go on with the first chunk from a sequence on, without its first `skip` bytes."""
@@ -357,7 +389,7 @@ class ChunkStream:
         """Ask for what comes next, in the way that suits its size."""
         js, stream = self._bucket.js, self._bucket.stream
         if self._direct and self._single and self._next_seq == 1:
-            return DirectGet(js, f"{stream}.{self._subject}", None, deadline)
+            return DirectGet(js, self._only_target, None, deadline)
         # A batch that ended without word of what follows came from an old server.
         if self._batch and self._pending is None:
             self._direct = False

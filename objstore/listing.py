@@ -13,7 +13,8 @@ last one, and a listing that ends before it is not the end.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
 
 from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
@@ -29,7 +30,9 @@ from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
 from objstore.models import ObjectInfo
 
-__all__ = ["decode_or_skip", "iterate_infos", "iterate_metas", "newest"]
+__all__ = ["decode_or_skip", "iterate_infos", "iterate_metas", "iterate_names", "newest"]
+
+_T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 
@@ -45,36 +48,68 @@ _LAG = 0.001
 
 def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
     """Yield the last message of every meta subject, whatever it holds, in order."""
-    horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
-    messages = _snapshot(bucket, horizon, deadline)
-    yield from newest(_consume(bucket, deadline)) if messages is None else messages
+    yield from newest(_messages(bucket, deadline))
 
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
-    found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
-    for message in iterate_metas(bucket, deadline):
-        bucket.session.saw(message.subject, message.stream_seq, listed=True)
-        info = decode_or_skip(bucket, message)
-        if info is None:
-            continue
+    found: dict[str, tuple[str, ObjectInfo]] = {}
+    for subject, info in _newest(_decoded(bucket, deadline)).items():
         shown = found.get(info.name)
-        if shown is None or _rank(message, info) >= _rank(*shown):
+        if shown is None or _rank(subject, info) >= _rank(*shown):
             # Out and in again, so that the order is that of the last change.
             found.pop(info.name, None)
-            found[info.name] = message, info
+            found[info.name] = subject, info
     for _, info in found.values():
         yield info
 
 
-def _rank(message: StreamMessage, info: ObjectInfo) -> tuple[bool, bool]:
+def iterate_names(bucket: Bucket, deadline: Deadline) -> Iterator[str]:
+    """
+    Yield the name of every object that is not deleted, in the order of their last change.
+
+    Of each no more than that is held, however many there are.
+    """
+    names = _newest(
+        (subject, None if info is None or info.deleted else info.name)
+        for subject, info in _decoded(bucket, deadline)
+    )
+    yield from dict.fromkeys(names.values())
+
+
+def _decoded(bucket: Bucket, deadline: Deadline) -> Iterator[tuple[str, ObjectInfo | None]]:
+    """Yield subject and info of every meta; None for one that cannot be read."""
+    for message in _messages(bucket, deadline):
+        bucket.session.saw(message.subject, message.stream_seq, listed=True)
+        yield message.subject, decode_or_skip(bucket, message)
+
+
+def _messages(bucket: Bucket, deadline: Deadline) -> Iterable[StreamMessage]:
+    """Return every meta that there is, in order; of a subject there may be several."""
+    horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
+    messages = _snapshot(bucket, horizon, deadline)
+    return _consume(bucket, deadline) if messages is None else messages
+
+
+def _newest(items: Iterable[tuple[str, _T | None]]) -> dict[str, _T]:
+    """Return the last item of each subject, in order; without those that are None."""
+    last: dict[str, _T] = {}
+    for subject, item in items:
+        # Out and in again, so that the order is that of the last change.
+        last.pop(subject, None)
+        if item is not None:
+            last[subject] = item
+    return last
+
+
+def _rank(subject: str, info: ObjectInfo) -> tuple[bool, bool]:
     """
     Tell which of two entries of one name is to be shown: the greater one.
 
     Some clients store names under subjects of their own. What is there counts more than
     what is deleted; and then, what `get` finds by the name.
     """
-    return not info.deleted, naming.name_of(message.subject) == info.name
+    return not info.deleted, naming.name_of(subject) == info.name
 
 
 def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:
@@ -86,14 +121,9 @@ def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:
         return None
 
 
-def newest(messages: Iterator[StreamMessage]) -> list[StreamMessage]:
+def newest(messages: Iterable[StreamMessage]) -> list[StreamMessage]:
     """Return the last message of each subject, in the order of the stream."""
-    last: dict[str, StreamMessage] = {}
-    for message in messages:
-        # Out and in again, so that the order is that of the last change.
-        last.pop(message.subject, None)
-        last[message.subject] = message
-    return list(last.values())
+    return list(_newest((message.subject, message) for message in messages).values())
 
 
 def _snapshot(bucket: Bucket, horizon: int, deadline: Deadline) -> list[StreamMessage] | None:
@@ -155,7 +185,9 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                 if message is not None:
                     deadline.extend()
                     patience.extend()
-                    yield message
+                    while message is not None:
+                        yield message
+                        message = consumer.ready()
                     continue
                 if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)

@@ -27,6 +27,9 @@ _KNOWN_FIELDS = frozenset(
 )
 
 
+_KNOWN_OPTIONS = frozenset({"link", "max_chunk_size"})
+
+
 def encode_info(info: ObjectInfo) -> bytes:
     """
     Return the JSON of a meta, as ADR-20 has it; empty fields and `mtime` are left out.
@@ -54,7 +57,10 @@ def encode_info(info: ObjectInfo) -> bytes:
         fields["deleted"] = True
     for key, value in info.unknown.items():
         fields.setdefault(key, value)
-    return json.dumps(fields, ensure_ascii=False, separators=(",", ":")).encode()
+    return _encode_json(fields).encode()
+
+
+_encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def decode_info(
@@ -75,7 +81,7 @@ def decode_info(
         return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
     try:
-        fields = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        fields = _decode_json(payload.decode())
         if b"\\u" in payload:
             # Escapes may stand for halves of characters, which nobody could print or store.
             whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
@@ -92,37 +98,40 @@ def decode_info(
     options = fields.get("options")
     if not isinstance(options, dict):
         options = {}
-    link = _decode_link(options.get("link") or fields.get("link"))
+    link = options.get("link") or fields.get("link")
+    link = None if link is None else _decode_link(link)
     deleted = fields.get("deleted") is True
     nuid = fields.get("nuid") or ""
     if not naming.is_nuid(nuid) and (nuid or link is None):
         raise bad(f"its id is {shorten(nuid)}")
-    numbers = {}
-    for key, most in (("size", MAX_SIZE), ("chunks", MAX_UINT32)):
-        number = fields.get(key) or 0
-        if isinstance(fields.get(key), bool) or not isinstance(number, int):
+    size, chunks = fields.get("size"), fields.get("chunks")
+    if type(size) is not int or type(chunks) is not int:
+        # What is empty, in whatever way, is 0.
+        size, chunks = (number if number is False else number or 0 for number in (size, chunks))
+    for key, number, most in (("size", size, MAX_SIZE), ("chunks", chunks, MAX_UINT32)):
+        if type(number) is not int:
             raise bad(f"its {key} is {shorten(number)}")
         if not 0 <= number <= most:
             raise bad(f"its {key} is {number}")
-        numbers[key] = number
     digest = fields.get("digest") or ""
     chunk_size = options.get("max_chunk_size")
     extra = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
-    unknown = {key: options[key] for key in options if key not in ("link", "max_chunk_size")}
+    unknown = {key: value for key, value in options.items() if key not in _KNOWN_OPTIONS}
     if unknown:
         extra["options"] = unknown
-    return ObjectInfo(
+    description = fields.get("description")
+    return ObjectInfo.of_fields(
         bucket=bucket,
         name=name,
         nuid=nuid,
-        size=numbers["size"],
-        chunks=numbers["chunks"],
+        size=size,
+        chunks=chunks,
         digest=digest if isinstance(digest, str) else "",
         mtime=mtime,
         deleted=deleted,
-        description=fields["description"] if isinstance(fields.get("description"), str) else "",
-        headers=_decode_headers(fields.get("headers")),
-        metadata=decode_metadata(fields.get("metadata")),
+        description=description if isinstance(description, str) else "",
+        headers=_decode_headers(fields["headers"]) if "headers" in fields else {},
+        metadata=decode_metadata(fields["metadata"]) if "metadata" in fields else {},
         link=link,
         chunk_size=chunk_size if type(chunk_size) is int and 0 < chunk_size <= MAX_UINT32 else 0,
         revision=revision,
@@ -132,6 +141,9 @@ def decode_info(
 
 def _refuse_constant(text: str) -> Any:
     raise ValueError(f"{text} is not JSON")
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _decode_link(fields: object) -> ObjectLink | None:

@@ -2,8 +2,9 @@
 `ObjectReader`: an object as a file to read.
 
 Bytes come through a block of up to 1 MiB, so that the digest is fed in large pieces, and
-size and digest are verified before the last bytes are handed out. Nothing is fetched
-before the first read; a seek is only remembered, and the next read fetches what it needs.
+size and digest are verified before the last bytes are handed out. Nothing but a small
+object that was seen before is fetched before the first read; a seek is only remembered, and
+the next read fetches what it needs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from objstore.chunks import ChunkStream
 from objstore.core.deadline import Deadline, check_timeout
 from objstore.digest import format_digest, new_hash, parse_digest
 from objstore.errors import BadObjectMetaError, DigestMismatchError, ObjStoreError, fresh
+from objstore.jetstream.direct import DirectGet
 from objstore.models import ObjectInfo
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ class ObjectReader(io.RawIOBase):
         verify: bool = True,
         callback: Callable[[int], object] | None = None,
         timeout: float | None,
+        ahead: DirectGet | None = None,
     ) -> None:
         super().__init__()
         self.info = info
@@ -91,7 +94,11 @@ class ObjectReader(io.RawIOBase):
         self._hash = (new_hash(), 0)
         self._digest = self._check_digest() if verify else None
         partial = self.size < info.size
-        self._chunks = ChunkStream(bucket, info, partial=partial) if info.size else None
+        self._chunks: ChunkStream | None = None
+        if info.size:
+            self._chunks = ChunkStream(bucket, info, partial=partial, ahead=ahead)
+        elif ahead is not None:
+            ahead.close()
         if not info.size and self._digest is not None:
             self._verify(Deadline(self._timeout))
 
@@ -133,8 +140,8 @@ class ObjectReader(io.RawIOBase):
         while filled < len(view) and self._position < self._end:
             if self._block_start <= self._position < self._block_end:
                 count = self._copy_from_block(view[filled:])
-            elif len(view) - filled >= _BLOCK_SIZE:
-                # No detour through the block.
+            elif len(view) - filled >= min(_BLOCK_SIZE, self._end - self._position):
+                # No detour through the block: nothing would be left in it.
                 count = self._fetch(view[filled : filled + _BLOCK_SIZE])
                 self._position += count
             else:
@@ -164,8 +171,11 @@ class ObjectReader(io.RawIOBase):
 
     def _read_growing(self, size: int) -> bytes:
         """Read `size` bytes; memory grows as they come, for a stored size may be any number."""
-        whole = io.BytesIO()
         size = min(size, self._end - self._position)
+        if 0 < size <= _BLOCK_SIZE:
+            block = bytearray(size)
+            return bytes(memoryview(block)[: self.readinto(block)])
+        whole = io.BytesIO()
         buffer = memoryview(bytearray(max(min(size, _BLOCK_SIZE), 0)))
         while whole.tell() < size:
             count = self.readinto(buffer[: size - whole.tell()])

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeVar, overload
 from objstore import audit, changes, naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
+from objstore.chunks import ask_ahead
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
 from objstore.display import html_table
@@ -31,7 +32,7 @@ from objstore.errors import (
 from objstore.files import PutData, check_data, is_buffer, write_data, write_file
 from objstore.jetstream.api import JetStream
 from objstore.links import follow
-from objstore.listing import iterate_infos
+from objstore.listing import iterate_infos, iterate_names
 from objstore.many import SMALL, SmallObject, get_small, put_small, windows
 from objstore.mapping import ObjectMapping
 from objstore.models import (
@@ -208,6 +209,7 @@ class ObjectStore:
             return writer
         with writer:
             write_data(writer, data)
+        self._bucket.recent.note(writer.info)
         return writer.info
 
     def _make_meta(
@@ -355,17 +357,30 @@ class ObjectStore:
             if name.bucket != self.bucket:
                 raise ValueError(f"the info is of bucket {shorten(name.bucket)}, not {self.bucket}")
             known, name = name, name.name
-        bucket, info = follow(self._bucket, name, known, show_deleted, Deadline(timeout))
-        return ObjectReader(
-            bucket,
-            info,
-            name=name,
-            offset=offset,
-            length=length,
-            verify=verify,
-            callback=callback,
-            timeout=timeout,
-        )
+        deadline = Deadline(timeout)
+        recent = self._bucket.recent
+        ahead = ask_ahead(self._bucket, name, deadline) if known is None and not offset else None
+        try:
+            bucket, info = follow(self._bucket, name, known, show_deleted, deadline)
+            reader = ObjectReader(
+                bucket,
+                info,
+                name=name,
+                offset=offset,
+                length=length,
+                verify=verify,
+                callback=callback,
+                timeout=timeout,
+                ahead=ahead,
+            )
+        except BaseException:
+            if ahead is not None:
+                recent.forget(name)
+                ahead.close()
+            raise
+        if bucket is self._bucket and name == info.name:
+            recent.note(info)
+        return reader
 
     def get_bytes(
         self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
@@ -883,9 +898,7 @@ class ObjectStore:
         return info is not None and not info.deleted
 
     def __iter__(self) -> Iterator[str]:
-        for info in iterate_infos(self._bucket, Deadline(DEFAULT_TIMEOUT)):
-            if not info.deleted:
-                yield info.name
+        return iterate_names(self._bucket, Deadline(DEFAULT_TIMEOUT))
 
     def __getitem__(self, name: str) -> bytes:
         return self.get_bytes(name)

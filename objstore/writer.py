@@ -117,11 +117,11 @@ class ObjectWriter(io.RawIOBase):
         self._block_size = chunks * self._chunk_size
         self._draft = self._describe()
         check_meta_size(self._draft, limit)
-        # Asked now and answered while chunks are on their way.
+        # Goes out in one write with the first chunks, and is answered while they are on their way.
         self._previous_request: Request | None = None
         self._previous: Previous | None = None
         with contextlib.suppress(ConnectionLostError):  # it will be asked for again
-            self._previous_request = bucket.ask_meta(self.name, self._deadline)
+            self._previous_request = bucket.ask_meta(self.name, self._deadline, ahead=True)
         if self._conditional:
             self._check_condition(if_absent or exclusive, if_revision)
         self._opened = True

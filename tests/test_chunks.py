@@ -166,8 +166,7 @@ def test_lost_chunk_is_never_read_over(
 
 
 def test_object_of_one_chunk_costs_one_message(store: ObjectStore, traffic: Traffic) -> None:
-    store.put("a", b"data")
-    reader = store.get("a")
+    reader = store.get(store.put("a", b"data"))
     traffic.start()
     assert reader.read() == b"data"
     assert traffic.payloads == [4]
@@ -189,8 +188,7 @@ def test_every_chunk_comes_once(
         raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
         store = client.object_store(store.bucket)
     data = pattern(size)
-    store.put("a", data)
-    with store.get("a") as reader:
+    with store.get(store.put("a", data)) as reader:
         traffic.start()
         assert reader.read() == data
         assert traffic.chunks(CHUNK) == size // CHUNK

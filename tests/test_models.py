@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, replace
+from dataclasses import FrozenInstanceError, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
@@ -118,3 +118,10 @@ def test_info_has_the_meta_it_was_stored_with() -> None:
     info = replace(INFO, description="d", headers={"k": ["v"]}, metadata={"m": "n"}, chunk_size=4)
     assert info.meta == ObjectMeta("a", "d", {"k": ["v"]}, {"m": "n"}, 4)
     assert INFO.meta == ObjectMeta("a")
+
+
+def test_info_of_fields_is_like_any_other() -> None:
+    same = ObjectInfo.of_fields(**{one.name: getattr(INFO, one.name) for one in fields(INFO)})
+    assert same == INFO and repr(same) == repr(INFO) and vars(same) == vars(INFO)
+    with pytest.raises(FrozenInstanceError):
+        same.size = 6  # type: ignore[misc]

@@ -309,6 +309,45 @@ class Connection:
             if self.has_unsent:
                 self.send_said()
 
+    def submit(self, data: bytes, *, link: Link) -> bool:
+        """
+        Send a request on `link` without waiting; if others are sending, one takes it along.
+
+        No thread waits for another here, so that many can ask at once. Nor is it an error
+        if the link is lost: whoever waits for the answer learns it.
+
+        Returns:
+            Whether all of it is out, or will be: otherwise `send` is to wait for room.
+
+        Raises:
+            RuntimeError: If a signal handler interrupts its own thread in the middle of a send.
+        """
+        is_out = True
+        try:
+            if self._write_lock.acquire(0):
+                is_out = self._try_write(link, data)
+            elif self._write_lock.is_mine:
+                raise RuntimeError("a signal handler cannot use the connection that it interrupted")
+            else:
+                link.said.append(data)
+        finally:
+            self._write_lock.release()
+            if self.has_unsent:
+                self.send_said()
+        return is_out
+
+    def _try_write(self, link: Link, data: bytes = b"") -> bool:
+        """Send what was said before, then `data`, if there is room. Requires _write_lock."""
+        try:
+            if link.said:
+                data = b"".join([*self._take_said(link), data])
+            return link.transport.try_send(data)
+        except OSError:
+            return False  # the reader thread learns of it too
+        except BaseException as error:
+            self._drop(link, error)  # an interrupt: what is out nobody knows
+            raise
+
     def _write(self, link: Link, buffers: Sequence[Buffer], deadline: Deadline) -> None:
         """Send what was said before, then `buffers`. Requires _write_lock."""
         assert self._write_lock.locked()
@@ -362,10 +401,8 @@ class Connection:
                 # Without the lock: the collector may have interrupted who holds it, to close
                 # a file that wraps one of ours.
                 link = self._link
-                if link and not link.transport.try_send(b"".join(self._take_said(link))):
+                if link and not self._try_write(link):
                     return
-            except OSError:
-                return  # the reader thread learns of it too
             finally:
                 self._write_lock.release()
 

@@ -68,7 +68,9 @@ class Deadline:
 
     def rest(self) -> Deadline:
         """Return a deadline of its own for the time left: to extend it leaves this one alone."""
-        return Deadline(self.remaining())
+        rest = Deadline.__new__(Deadline)
+        rest.timeout, rest._at = self.remaining(), self._at
+        return rest
 
     def aftermath(self) -> Deadline:
         """Return a deadline for cleaning up after a failure: a tenth of the timeout more."""

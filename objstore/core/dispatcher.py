@@ -96,11 +96,16 @@ class Dispatcher:
         sent = 0
         try:
             self._dispatch(link, list(link.events))
+            room = link.parser.writable()
             while True:
-                count = link.transport.receive(link.parser.writable(), self._patience(silence))
+                count = link.transport.receive(room, self._patience(silence))
                 if count:
+                    events = link.parser.received(count)
+                    # All that can be done is done before callers are woken: they need the
+                    # interpreter, and get it when this thread waits again.
                     silence.extend()
-                    self._dispatch(link, link.parser.received(count))
+                    room = link.parser.writable()
+                    self._dispatch(link, events)
                     continue
                 if count == 0:
                     return self._lost(link, "the server closed it")

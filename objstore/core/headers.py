@@ -55,12 +55,11 @@ def encode_headers(fields: Mapping[str, str | Sequence[str]]) -> bytes:
 
 def parse_status(block: bytes) -> int | None:
     """Return the status code of a block without looking at the rest; None if it has none."""
-    code = block[8:12]
     if not block.startswith(_VERSION):
         raise ProtocolError(f"a header block starts with {shorten(block[:8])}, not NATS/1.0")
-    if code[:1] != b" " or not code[1:].isdigit():
+    if not block.startswith(b" ", 8) or not block[9:12].isdigit():
         return None
-    return int(code)
+    return int(block[9:12])
 
 
 def parse_headers(block: bytes) -> HeaderBlock:

@@ -61,9 +61,14 @@ class InterruptibleLock:
         except RuntimeError:
             return
 
+    @property
+    def is_mine(self) -> bool:
+        """Whether this thread has it."""
+        return bool(self._lock._is_owned())  # type: ignore[attr-defined]
+
     def locked(self) -> bool:
         """Whether somebody has it."""
-        if self._lock._is_owned():  # type: ignore[attr-defined]
+        if self.is_mine:
             return True
         if not self._lock.acquire(False):
             return True

@@ -60,6 +60,12 @@ _MAX_INFO_LINE = 1 << 20
 _MAX_PAYLOAD = 64 << 20
 _MAX_HEADER = 1 << 20
 
+#: The line before a message as servers write it: subject, sid, perhaps a reply subject,
+#: of an `HMSG` the size of the headers, the size of all.
+_MESSAGE_LINE = re.compile(
+    rb"(H)?MSG (\S+) ([0-9]{1,18}) (?:(\S+) )?(?(1)([0-9]{1,18}) )([0-9]{1,18})\r\n"
+)
+
 
 class Signal(Enum):
     """A command of the server without arguments."""
@@ -92,34 +98,34 @@ class Message:
         subject: Where it was published.
         sid: Id of the subscription it is for.
         reply: Where an answer is expected, or "".
-        payload: View into the receive buffer; `bytes(payload)` to keep it for long.
+        payload: Its bytes, or, of a large one, a view into the receive buffer;
+            `bytes(payload)` to keep it for long.
+        status: Code of a status message, for example 503; None for an ordinary message.
+        block: The header block as it came; None without one.
+
+    Raises:
+        ProtocolError: If the header block is none.
     """
 
-    __slots__ = ("_block", "payload", "reply", "sid", "subject")
+    __slots__ = ("block", "payload", "reply", "sid", "status", "subject")
 
     def __init__(
-        self, subject: str, sid: int, reply: str, payload: memoryview, block: bytes | None = None
+        self, subject: str, sid: int, reply: str, payload: Buffer, block: bytes | None = None
     ) -> None:
         self.subject = subject
         self.sid = sid
         self.reply = reply
         self.payload = payload
-        self._block = block
+        self.block = block
+        self.status = None if block is None else parse_status(block)
 
     def __repr__(self) -> str:
         return f"<Message {shorten(self.subject)}, {len(self.payload)} bytes>"
 
     @property
-    def status(self) -> int | None:
-        """Code of a status message, for example 503; None for an ordinary message."""
-        return None if self._block is None else parse_status(self._block)
-
-    @property
     def headers(self) -> HeaderBlock:
         """The parsed header block."""
-        if self._block is None:
-            return _NO_HEADERS
-        return parse_headers(self._block)
+        return _NO_HEADERS if self.block is None else parse_headers(self.block)
 
 
 Event: TypeAlias = Message | Signal | Info | ServerErr
@@ -227,13 +233,20 @@ class Parser:
                 if self._end - self._start < self._size:
                     return events
                 events.append(self._take_message(*self._head))
-            else:
-                line = self._take_line()
-                if line is None:
-                    return events
-                event = self._parse_line(line)
-                if event is not None:
-                    events.append(event)
+            if self._start == self._end:
+                return events
+            match = _MESSAGE_LINE.match(self._buffer, self._start, self._end)
+            if match is not None:
+                _, subject, sid, reply, header, size = match.groups()
+                self._start = match.end()
+                self._begin_message(subject, int(sid), reply, int(header or 0), int(size))
+                continue
+            line = self._take_line()
+            if line is None:
+                return events
+            event = self._parse_line(line)
+            if event is not None:
+                events.append(event)
 
     def _take_line(self) -> bytes | None:
         """Return the next line if it is complete."""
@@ -253,40 +266,48 @@ class Parser:
         verb, _, rest = line.partition(b" ")
         verb = verb.upper()
         if verb == b"MSG" or verb == b"HMSG":
-            self._begin_message(line, rest.split(), has_headers=verb == b"HMSG")
+            self._parse_message_line(line, rest.split(), has_headers=verb == b"HMSG")
             return None
         return _parse_command(verb.strip(), rest, line)
 
-    def _begin_message(self, line: bytes, arguments: list[bytes], *, has_headers: bool) -> None:
-        """Take `subject sid [reply] [header size] size`."""
+    def _parse_message_line(
+        self, line: bytes, arguments: list[bytes], *, has_headers: bool
+    ) -> None:
+        """Take `subject sid [reply] [header size] size`, in whatever form is allowed."""
         sizes = 2 if has_headers else 1
         if not 2 + sizes <= len(arguments) <= 3 + sizes:
             raise ProtocolError(f"cannot parse {shorten(line)}")
         total = _parse_number(arguments[-1], line)
         header = _parse_number(arguments[-2], line) if has_headers else 0
+        reply = arguments[2] if len(arguments) == 3 + sizes else None
+        self._begin_message(arguments[0], _parse_number(arguments[1], line), reply, header, total)
+
+    def _begin_message(
+        self, subject: bytes, sid: int, reply: bytes | None, header: int, total: int
+    ) -> None:
         if header > total or header > _MAX_HEADER or total > _MAX_PAYLOAD + _MAX_HEADER:
-            raise ProtocolError(f"a message of a size that cannot be: {shorten(line)}")
-        reply = arguments[2] if len(arguments) == 3 + sizes else b""
+            raise ProtocolError(
+                f"a message of a size that cannot be: {header} and {total} on {shorten(subject)}"
+            )
         self._head = (
-            arguments[0].decode("utf-8", "surrogateescape"),
-            _parse_number(arguments[1], line),
-            reply.decode("utf-8", "surrogateescape"),
+            subject.decode("utf-8", "surrogateescape"),
+            sid,
+            "" if reply is None else reply.decode("utf-8", "surrogateescape"),
             header,
         )
         self._size = total + 2
 
     def _take_message(self, subject: str, sid: int, reply: str, header: int) -> Message:
         """Return the message whose last byte has come."""
-        start, end = self._start, self._start + self._size
-        if self._buffer[end - 2 : end] != b"\r\n":
+        start = self._start
+        end = start + self._size
+        if not self._buffer.startswith(b"\r\n", end - 2, end):
             raise ProtocolError("a payload does not end where its size says")
         block = bytes(self._view[start : start + header]) if header else None
-        if block is not None:
-            parse_status(block)  # refuse a block that is none before anybody waits for it
-        payload = self._view[start + header : end - 2]
+        payload: Buffer = self._view[start + header : end - 2]
         if len(payload) < _COPY_BELOW:
             # It may wait long, and would keep all of the buffer from being used again.
-            payload = memoryview(bytes(payload))
+            payload = bytes(payload)
         self._start, self._head, self._size = end, None, 0
         return Message(subject, sid, reply, payload, block)
 
@@ -327,6 +348,8 @@ def _parse_info(text: bytes) -> Info:
 # Commands
 
 _UNSAFE_SUBJECT = re.compile(r"[\0-\x20\x7f]")
+#: Subjects without anything special in them: nearly all.
+_PLAIN_SUBJECT = re.compile(r"[^\0-\x20\x7f.*>]+(?:\.[^\0-\x20\x7f.*>]+)*")
 
 
 def check_subject(subject: str, *, wildcards: bool = False) -> None:
@@ -338,6 +361,8 @@ def check_subject(subject: str, *, wildcards: bool = False) -> None:
     """
     if not isinstance(subject, str):
         raise TypeError(f"a subject must be a str, not {type(subject).__name__}")
+    if _PLAIN_SUBJECT.fullmatch(subject):
+        return
     if not subject or _UNSAFE_SUBJECT.search(subject):
         raise InvalidNameError(f"subject {shorten(subject)} is empty or holds a blank")
     tokens = subject.split(".")

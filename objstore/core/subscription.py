@@ -53,7 +53,8 @@ class MessageQueue:
 
     def deliver(self, batch: list[Message]) -> None:
         """Hand over messages that came together: one wake-up for all of them."""
-        self._delivered += sum(len(message.payload) + _OVERHEAD for message in batch)
+        for message in batch:
+            self._delivered += len(message.payload) + _OVERHEAD
         if self._delivered - self._taken > self._limit and self._failure is None:
             self._overflow()
         if self._failure is None:
@@ -76,6 +77,14 @@ class MessageQueue:
     def ended(self) -> bool:
         """Whether no more messages will be handed over."""
         return self._failure is not None
+
+    def ready(self) -> Message | None:
+        """Take the next message of a batch that `next` has begun; None at its end."""
+        if not self._current:
+            return None
+        message = self._current.popleft()
+        self._taken += len(message.payload) + _OVERHEAD
+        return message
 
     def next(self, timeout: float | None) -> Message | None:
         """

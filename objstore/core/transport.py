@@ -12,7 +12,7 @@ import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from objstore.core.deadline import Deadline
@@ -22,6 +22,7 @@ __all__ = ["TCPTransport", "TLSTransport", "Transport"]
 
 #: Buffers that the system takes in one gathered write (Linux IOV_MAX).
 _MAX_GATHER = 1024
+_CAN_GATHER = hasattr(socket.socket, "sendmsg")
 #: Sends below this many bytes are joined: one small copy beats a list of addresses.
 _JOIN_BELOW = 1 << 14
 #: Bytes that TLS encrypts or decrypts in one turn: bounds its memory and its lock.
@@ -75,14 +76,21 @@ class Transport(Protocol):
         """Release the socket. Nobody may be inside another method."""
 
 
-def _wait(sock: socket.socket, *, to_write: bool, timeout: float | None) -> bool:
-    """Wait until the socket is ready; False when `timeout` seconds have passed."""
+def _make_wait(sock: socket.socket, *, to_write: bool) -> Callable[[float | None], bool]:
+    """Return what waits until the socket is ready; it says False after so many seconds."""
     if hasattr(select, "poll"):
         poll = select.poll()
         poll.register(sock, select.POLLOUT if to_write else select.POLLIN)
-        return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
-    ready = ([], [sock], [sock]) if to_write else ([sock], [], [sock])
-    return any(select.select(*ready, timeout))
+
+        def wait(timeout: float | None) -> bool:
+            return bool(poll.poll(None if timeout is None else max(0, int(timeout * 1000 + 0.999))))
+    else:
+        ready = ([], [sock], [sock]) if to_write else ([sock], [], [sock])
+
+        def wait(timeout: float | None) -> bool:
+            return any(select.select(*ready, timeout))
+
+    return wait
 
 
 class TCPTransport:
@@ -90,8 +98,10 @@ class TCPTransport:
 
     def __init__(self, sock: socket.socket) -> None:
         self._socket = sock
+        self._wait_to_receive = _make_wait(sock, to_write=False)
+        self._wait_to_send = _make_wait(sock, to_write=True)
         self._may_have_more = False  # the last receive filled its buffer
-        self._unsent: list[memoryview] = []  # owned by whoever sends
+        self._unsent: list[Buffer] = []  # owned by whoever sends
         self._sent = 0  # owned by whoever sends
 
     @classmethod
@@ -141,13 +151,13 @@ class TCPTransport:
     def receive(self, buffer: memoryview, timeout: float | None) -> int | None:
         # A buffer that was filled to the end means that more is likely to be there:
         # then the question whether to wait costs more than trying.
-        if not self._may_have_more and not _wait(self._socket, to_write=False, timeout=timeout):
+        if not self._may_have_more and not self._wait_to_receive(timeout):
             return None
         while True:
             try:
                 count = self._socket.recv_into(buffer)
             except BlockingIOError:
-                if not _wait(self._socket, to_write=False, timeout=timeout):
+                if not self._wait_to_receive(timeout):
                     self._may_have_more = False
                     return None
             else:
@@ -155,27 +165,27 @@ class TCPTransport:
                 return count
 
     def send(self, buffers: Sequence[Buffer], deadline: Deadline) -> None:
-        rest = self._unsent + [memoryview(buffer) for buffer in buffers if len(buffer)]
+        rest = self._unsent + [buffer for buffer in buffers if len(buffer)]
         if len(rest) > 1 and sum(map(len, rest)) <= _JOIN_BELOW:
-            rest = [memoryview(b"".join(rest))]
+            rest = [b"".join(rest)]
         while rest:
             count = self._send_some(rest)
             if count:
                 deadline.extend()
                 rest = _after(rest, count)
-            elif not _wait(self._socket, to_write=True, timeout=deadline.remaining()):
+            elif not self._wait_to_send(deadline.remaining()):
                 raise TimeoutError("the server takes no more data")
         self._unsent = []
 
     def try_send(self, data: Buffer) -> bool:
-        rest = [*self._unsent, memoryview(data)]
+        rest = [*self._unsent, data]
         self._unsent = _after(rest, self._send_some(rest))
         return not self._unsent
 
-    def _send_some(self, buffers: Sequence[memoryview]) -> int:
+    def _send_some(self, buffers: Sequence[Buffer]) -> int:
         """Send what goes out without waiting; return the number of bytes."""
         try:
-            if len(buffers) > 1 and hasattr(self._socket, "sendmsg"):
+            if len(buffers) > 1 and _CAN_GATHER:
                 count = self._socket.sendmsg(buffers[:_MAX_GATHER])
             else:
                 count = self._socket.send(buffers[0])
@@ -192,11 +202,11 @@ class TCPTransport:
         self._socket.close()
 
 
-def _after(buffers: list[memoryview], count: int) -> list[memoryview]:
+def _after(buffers: Sequence[Buffer], count: int) -> list[Buffer]:
     """Return what is left of `buffers` behind the first `count` bytes."""
     for position, buffer in enumerate(buffers):
         if count < len(buffer):
-            return [buffer[count:], *buffers[position + 1 :]]
+            return [memoryview(buffer)[count:], *buffers[position + 1 :]]
         count -= len(buffer)
     return []
 

@@ -100,9 +100,13 @@ class JetStream:
         self.connection = connection
         self.prefix = prefix
 
-    def ask(self, operation: str, body: object, deadline: Deadline) -> Request:
-        """Send a request of the API; its answer is for `parse_json`."""
-        return Request(self.connection, self.subject(operation), encode_body(body), deadline)
+    def ask(
+        self, operation: str, body: object, deadline: Deadline, *, ahead: bool = False
+    ) -> Request:
+        """Send a request of the API, `ahead` with the next; its answer is for `parse_json`."""
+        return Request(
+            self.connection, self.subject(operation), encode_body(body), deadline, ahead=ahead
+        )
 
     def subject(self, operation: str) -> str:
         """Return the subject of an operation, for example `STREAM.INFO.OBJ_photos`."""
@@ -253,9 +257,14 @@ class JetStream:
 
     # Messages
 
-    def ask_last(self, stream: str, subject: str, deadline: Deadline) -> Request:
-        """Ask the leader for a subject's last message; the answer is for `take_message`."""
-        return self.ask(f"STREAM.MSG.GET.{stream}", {"last_by_subj": subject}, deadline)
+    def ask_last(
+        self, stream: str, subject: str, deadline: Deadline, *, ahead: bool = False
+    ) -> Request:
+        """
+        Ask the leader for a subject's last message, `ahead` with the next; for `take_message`.
+        """
+        body = {"last_by_subj": subject}
+        return self.ask(f"STREAM.MSG.GET.{stream}", body, deadline, ahead=ahead)
 
     def take_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that `request` asked for; None if there is none."""
@@ -341,7 +350,10 @@ def may_pass(error: ObjStoreError) -> bool:
 
 def encode_body(body: object) -> bytes:
     """Return the JSON of a request; nothing for None."""
-    return b"" if body is None else json.dumps(body, separators=(",", ":")).encode()
+    return b"" if body is None else _encode_json(body).encode()
+
+
+_encode_json = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def parse_json(message: Message) -> dict[str, Any]:
@@ -353,7 +365,7 @@ def parse_json(message: Message) -> dict[str, Any]:
         ProtocolError: If it cannot be read.
     """
     try:
-        fields = json.loads(bytes(message.payload))
+        fields = json.loads(str(message.payload, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ProtocolError("an answer of JetStream is not JSON") from error
     if not isinstance(fields, dict):

@@ -50,20 +50,29 @@ class DirectGet:
         target: Name of a stream, or `<stream>.<subject>` for that subject's last message.
         body: What of the stream, for example `{"seq": 5, "next_by_subj": …, "batch": 8}`
             or `{"multi_last": […], "batch": 1000}`; None with a subject.
+        ahead: Send it together with the next request.
 
     Attributes:
+        target: As it was given.
         exhausted: Whether the last message has been taken.
         up_to_seq: Sequence that a `multi_last` answer is a snapshot of; 0 before its end.
     """
 
     def __init__(
-        self, js: JetStream, target: str, body: dict[str, Any] | None, deadline: Deadline
+        self,
+        js: JetStream,
+        target: str,
+        body: dict[str, Any] | None,
+        deadline: Deadline,
+        *,
+        ahead: bool = False,
     ) -> None:
+        self.target = target
         self.exhausted = False
         self.up_to_seq = 0
-        self._inbox = js.ask(f"DIRECT.GET.{target}", body, deadline).inbox
+        self._request = js.ask(f"DIRECT.GET.{target}", body, deadline, ahead=ahead)
         # nats-server 2.11 counts the message itself among those that follow it.
-        self._surplus = str(js.connection.info.get("version")).startswith("2.11.")
+        self._surplus = str(self._request.inbox.link.info.get("version")).startswith("2.11.")
 
     def next(self, timeout: float | None) -> StreamMessage | None:
         """
@@ -75,7 +84,7 @@ class DirectGet:
                 matches more than 1,024 subjects.
             ConnectionLostError: If the connection breaks.
         """
-        answer = None if self.exhausted else self._inbox.next(timeout)
+        answer = None if self.exhausted else self._request.next(timeout)
         if answer is None:
             return None
         if answer.status is None:
@@ -101,13 +110,13 @@ class DirectGet:
 
     def stop(self) -> None:
         """Let `next` raise ConnectionLostError, in whichever thread it waits."""
-        self._inbox.end(ConnectionLostError("the request is given up"))
+        self._request.inbox.end(ConnectionLostError("the request is given up"))
 
     def close(self) -> None:
         """Take no more messages. Twice is fine."""
         self.exhausted = True
-        self._inbox.close()
+        self._request.forget()
 
     def abandon(self) -> None:
         """Close, for finalizers."""
-        self._inbox.abandon()
+        self._request.abandon()

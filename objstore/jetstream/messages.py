@@ -12,10 +12,9 @@ import binascii
 import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
-from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from objstore.core.headers import parse_headers
+from objstore.core.headers import parse_headers, parse_status
 from objstore.core.protocol import Buffer, Message
 from objstore.errors import ProtocolError, shorten
 
@@ -27,7 +26,6 @@ __all__ = [
     "parse_time",
 ]
 
-_NO_HEADERS: Mapping[str, list[str]] = MappingProxyType({})
 _EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _TIME = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d)(?:\.(\d{1,6})\d*)?(?:[Zz]|([+-])(\d\d):(\d\d))"
@@ -46,7 +44,8 @@ class StreamMessage(NamedTuple):
             old to say.
         time: When it was stored, in the form in which the server said it.
         consumer_seq: Its place among what a consumer delivered; 0 without a consumer.
-        headers: Key to values; not filled in by a direct get, whose headers say the above.
+        block: Its header block; None without one, and from a direct get, whose headers say
+            the above.
     """
 
     subject: str
@@ -55,7 +54,12 @@ class StreamMessage(NamedTuple):
     pending: int | None
     time: str | int
     consumer_seq: int = 0
-    headers: Mapping[str, list[str]] = _NO_HEADERS
+    block: bytes | None = None
+
+    @property
+    def headers(self) -> Mapping[str, list[str]]:
+        """Its headers, key to values."""
+        return {} if self.block is None else parse_headers(self.block).fields
 
     @property
     def stored_at(self) -> datetime:
@@ -72,6 +76,10 @@ def parse_time(text: str) -> datetime:
     Raises:
         ValueError: If it is none.
     """
+    seconds, fraction = text[:19], text[20:-1]
+    if text[19:20] == "." and text[-1:] == "Z" and fraction.isdecimal() and fraction.isascii():
+        # As nearly all are.
+        return datetime.fromisoformat(f"{seconds}.{fraction[:6]:0<6}+00:00")
     match = _TIME.fullmatch(text)
     if match is None:
         raise ValueError(f"{shorten(text)} is not a time")
@@ -98,12 +106,18 @@ def from_api(fields: dict[str, Any]) -> StreamMessage:
             payload=base64.b64decode(fields.get("data") or "", validate=True),
             pending=None,
             time=str(fields["time"]),
-            headers=parse_headers(base64.b64decode(fields["hdrs"])).fields
-            if fields.get("hdrs")
-            else _NO_HEADERS,
+            block=_decode_block(fields.get("hdrs")),
         )
     except (KeyError, TypeError, ValueError, binascii.Error) as error:
         raise ProtocolError(f"a stored message cannot be read: {error!r}") from error
+
+
+def _decode_block(encoded: str | None) -> bytes | None:
+    if not encoded:
+        return None
+    block = base64.b64decode(encoded)
+    parse_status(block)  # refuses what is none
+    return block
 
 
 def from_direct(message: Message) -> StreamMessage:
@@ -149,7 +163,7 @@ def from_consumer(message: Message) -> StreamMessage:
             pending=int(tokens[10]),
             time=int(tokens[9]),
             consumer_seq=int(tokens[8]),
-            headers=message.headers.fields,
+            block=message.block,
         )
     except ValueError as error:
         raise ProtocolError(f"the reply subject {shorten(message.reply)} has no number") from error

@@ -737,8 +737,9 @@ def test_handler_that_sends_in_the_middle_of_a_send_is_refused(
         def interrupted(*args: Any) -> None:
             monkeypatch.setattr(TCPTransport, "send", real_send)
             inbox.close(b"UNSUB 9\r\n")
-            with pytest.raises(RuntimeError, match="signal handler"):
-                connection.publish("a", b"torn")
+            for torn in (connection.publish, connection.request):
+                with pytest.raises(RuntimeError, match="signal handler"):
+                    torn("a", b"torn")
             assert connection._write_lock.locked()
             real_send(*args)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -17,12 +19,14 @@ from objstore.errors import (
     RequestTimeoutError,
 )
 from tests.fake_server import FakeConnection, FakeServer
+from tests.helpers import wait_until
 
 #: Seconds to wait for what must happen, and for what must not.
 TIMEOUT = 10.0
 SHORT = 0.05
 
 MakeConnection = Callable[..., Connection]
+Taken = Callable[..., contextlib.AbstractContextManager[None]]
 
 
 def ignore(conn: FakeConnection) -> None:
@@ -30,6 +34,14 @@ def ignore(conn: FakeConnection) -> None:
     conn.handshake()
     for _ in conn:
         pass
+
+
+def echo(conn: FakeConnection) -> None:
+    """Script: answer every request with what it holds."""
+    conn.handshake()
+    for command in conn:
+        if command.verb == "PUB" and command.reply:
+            conn.reply(command, command.payload)
 
 
 def send(connection: Connection, subject: str = "echo", payload: bytes = b"") -> Request:
@@ -167,3 +179,75 @@ def test_refused_request_leaves_nothing(make_connection: MakeConnection) -> None
         assert len(connection._routes._inboxes) == 1
         connection.close()
     assert b"PUB" not in server.received
+
+
+def test_who_sends_takes_others_requests_along(
+    make_connection: MakeConnection, background: ThreadPoolExecutor, taken: Taken
+) -> None:
+    """Nobody waits for the lock of the sending half to ask something."""
+    with FakeServer(echo) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        with taken(connection._write_lock):
+            requests = [send(connection, payload=b"%d" % number) for number in range(3)]
+            assert connection.has_unsent
+        connection.publish("elsewhere")
+        assert not connection.has_unsent
+        answers = [request.answer(Deadline(TIMEOUT)) for request in requests]
+        assert [bytes(answer.payload) for answer in answers] == [b"0", b"1", b"2"]
+
+
+def test_request_that_nobody_took_along_is_sent_by_who_waits(
+    make_connection: MakeConnection, taken: Taken
+) -> None:
+    with FakeServer(echo) as server:
+        connection = make_connection(server.url)
+        connection.connect()
+        with taken(connection._write_lock):
+            request = send(connection, payload=b"hello")
+        assert connection.has_unsent
+        assert bytes(request.answer(Deadline(TIMEOUT)).payload) == b"hello"
+
+
+def test_request_waits_for_room(
+    make_connection: MakeConnection, background: ThreadPoolExecutor
+) -> None:
+    """What was said before fills the socket: the request goes out behind it."""
+    go = threading.Event()
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        assert go.wait(TIMEOUT)
+        assert len(conn.expect("PUB").payload) == len(much)
+        request = conn.expect("PUB")
+        conn.reply(request, request.payload)
+
+    much = bytes(32 << 20)
+    with FakeServer(script, info={"max_payload": len(much)}) as server:
+        connection = make_connection(server.url, ping_interval=3600)
+        connection.connect()
+        connection.say(connection._link, b"PUB much %d\r\n%s\r\n" % (len(much), much))
+        asking = background.submit(connection.request, "echo", b"hello", timeout=TIMEOUT)
+        wait_until(connection._write_lock.locked)
+        go.set()
+        assert bytes(asking.result(TIMEOUT).payload) == b"hello"
+
+
+def test_request_ahead_goes_out_with_the_next(make_connection: MakeConnection) -> None:
+    with FakeServer(echo) as server:
+        connection = make_connection(server.url)
+        deadline = Deadline(TIMEOUT)
+        first = Request(connection, "echo", b"1", deadline, ahead=True)
+        assert connection.has_unsent
+        second = send(connection, payload=b"2")
+        assert not connection.has_unsent
+        assert bytes(second.answer(deadline).payload) == b"2"
+        assert bytes(first.answer(deadline).payload) == b"1"
+
+
+def test_request_ahead_of_none_is_sent_by_who_waits(make_connection: MakeConnection) -> None:
+    with FakeServer(echo) as server:
+        connection = make_connection(server.url)
+        request = Request(connection, "echo", b"1", Deadline(TIMEOUT), ahead=True)
+        assert bytes(request.answer(Deadline(TIMEOUT)).payload) == b"1"
