@@ -133,11 +133,18 @@ class Bucket:
         """Return an object's meta, deleted objects included; None if there is none."""
         return self.take_meta(name, self.ask_meta(name, deadline), deadline)
 
+    def ask_last_meta(self, deadline: Deadline) -> Request:
+        """Ask the leader for the last meta of all; the answer is for `take_last_meta_seq`."""
+        return self.js.ask_last(self.stream, naming.meta_subjects(self.name), deadline)
+
+    def take_last_meta_seq(self, request: Request, deadline: Deadline) -> int:
+        """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
+        message = self.take_meta_message(request, deadline)
+        return 0 if message is None else message.stream_seq
+
     def last_meta_seq(self, deadline: Deadline) -> int:
         """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
-        with bucket_errors(self.name):
-            last = self.js.last_message(self.stream, naming.meta_subjects(self.name), deadline)
-        return 0 if last is None else last.stream_seq
+        return self.take_last_meta_seq(self.ask_last_meta(deadline), deadline)
 
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """

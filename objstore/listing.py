@@ -2,18 +2,23 @@
 All metas of a bucket at one moment, the newest of each object.
 
 A listing that ends "when nothing is pending" misses objects that are overwritten while it
-runs. Two ways miss none: a direct get of the last message of every subject, which is a
-snapshot and serves up to 1,024 objects, and a consumer of all metas, read until the server
-has no more.
+runs. Three ways miss none:
 
-Either may come from a replica that lags. So the leader is asked first which meta is the
-last one, and a listing that ends before it is not the end.
+- a direct get of the last message of every subject: a snapshot, of up to 1,024 objects;
+- for more, a consumer of all metas, read until the server has no more;
+- where the server knows no such snapshot, the subjects that it has and then the last
+  message of each, of the leader. It takes twice the time, but the consumers of nats-server
+  2.9 skip what is overwritten, and wait for what is no longer there.
+
+The first two may come from a replica, or a mirror, that lags. So the leader is asked which
+meta is the last one, and a listing that ends before it is not the end.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from itertools import islice
 
 from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
@@ -24,6 +29,8 @@ from objstore.errors import (
     NoRespondersError,
     RequestTimeoutError,
 )
+from objstore.exchange import Exchange
+from objstore.jetstream.api import encode_body, message_or_none
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
@@ -33,8 +40,11 @@ __all__ = ["decode_or_skip", "iterate_infos", "newest"]
 
 logger = logging.getLogger(__name__)
 
-#: Objects that one direct get can list (nats-server).
+#: Objects that one direct get can list, and the code of the refusal of more (nats-server).
 _MAX_SNAPSHOT = 1024
+_TOO_MANY = 413
+#: Messages that are asked for at once, one by one.
+_BATCH = 512
 #: Seconds without a message after which a snapshot is given up.
 _SILENCE = 2.0
 #: Times that the end of a bucket is looked for that never rests.
@@ -45,12 +55,8 @@ _LAG = 0.001
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
-    horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
-    messages = _snapshot(bucket, horizon, deadline)
-    if messages is None:
-        messages = newest(_consume(bucket, deadline))
     found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
-    for message in messages:
+    for message in _messages(bucket, deadline):
         info = decode_or_skip(bucket, message)
         if info is None:
             continue
@@ -61,6 +67,19 @@ def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
             found[info.name] = message, info
     for _, info in found.values():
         yield info
+
+
+def _messages(bucket: Bucket, deadline: Deadline) -> list[StreamMessage]:
+    """Return the last message of every meta subject, in the order of the stream."""
+    try:
+        messages = _snapshot(bucket, deadline)
+    except JetStreamError as error:
+        if error.code != _TOO_MANY:
+            raise
+        return newest(_consume(bucket, deadline))
+    if messages is None:
+        messages = list(_fetch(bucket, deadline))
+    return sorted(messages, key=lambda message: message.stream_seq)
 
 
 def _rank(message: StreamMessage, info: ObjectInfo) -> tuple[bool, bool]:
@@ -92,16 +111,28 @@ def newest(messages: Iterator[StreamMessage]) -> list[StreamMessage]:
     return list(last.values())
 
 
-def _snapshot(bucket: Bucket, horizon: int, deadline: Deadline) -> list[StreamMessage] | None:
-    """Return the last message of every meta subject; None if that way is closed."""
+def _snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
+    """
+    Return the last message of every meta subject, from whoever answers for the bucket.
+
+    Returns:
+        The messages; None if nobody answers, or if that one lags behind the leader.
+
+    Raises:
+        JetStreamError: If there are too many, with code 413.
+    """
     if not bucket.allow_direct:
         return None
-    patience = Deadline(deadline.timeout)
-    while True:
+    leader = bucket.ask_last_meta(deadline)
+    try:
         messages = _take_snapshot(bucket, deadline)
-        if messages is None or not horizon or (messages and messages[-1].stream_seq >= horizon):
-            return messages
-        horizon = _wait_for_replica(bucket, horizon, patience)
+        if messages is None:
+            return None
+        horizon = bucket.take_last_meta_seq(leader, deadline)
+    finally:
+        leader.forget()
+    last = max((message.stream_seq for message in messages), default=0)
+    return messages if last >= horizon else None
 
 
 def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
@@ -118,11 +149,33 @@ def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | 
                     return None  # an old server, which understood something else
             elif not batch.exhausted:
                 return None  # who was asked is gone, and the other way will tell why
-    except (JetStreamError, NoRespondersError):
-        return None  # too many objects, too old a server, or no direct gets
+    except NoRespondersError:
+        return None  # no direct gets
+    except JetStreamError as error:
+        if error.code == _TOO_MANY:
+            raise
+        return None  # too old a server
     finally:
         batch.close()
-    return sorted(messages, key=lambda message: message.stream_seq)
+    return messages
+
+
+def _fetch(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+    """Yield the last message of every meta subject, each asked for by itself, of the leader."""
+    ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
+    with bucket_errors(bucket.name):
+        subjects = bucket.js.stored_subjects(
+            bucket.stream, naming.meta_subjects(bucket.name), deadline
+        )
+        while batch := list(islice(subjects, _BATCH)):
+            with Exchange(bucket, deadline) as exchange:
+                for number, subject in enumerate(batch):
+                    exchange.add(number, ask_last, encode_body({"last_by_subj": subject}))
+                exchange.send()
+                for _, answer in exchange.answers():
+                    message = message_or_none(answer)
+                    if message is not None:  # else it was purged meanwhile
+                        yield message
 
 
 def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
@@ -167,14 +220,6 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                 consumer.follow(until_empty=True)
         finally:
             consumer.close()
-
-
-def _wait_for_replica(bucket: Bucket, horizon: int, patience: Deadline) -> int:
-    """Let a replica catch up; return what it has to reach, should that be gone meanwhile."""
-    if patience.expired:
-        raise _no_progress(bucket, patience)
-    bucket.js.connection.closing.wait(_LAG)
-    return min(horizon, bucket.last_meta_seq(patience))
 
 
 def _no_progress(bucket: Bucket, deadline: Deadline) -> RequestTimeoutError:

@@ -27,10 +27,10 @@ from objstore.commit import (
 )
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
-from objstore.core.protocol import Buffer, Message
-from objstore.core.subscription import Inbox
+from objstore.core.protocol import Buffer
 from objstore.digest import format_digest, new_hash, parse_digest
 from objstore.errors import ConnectionLostError, ObjStoreError, RequestTimeoutError
+from objstore.exchange import Exchange
 from objstore.jetstream.api import encode_body, message_or_none
 from objstore.jetstream.messages import from_direct
 from objstore.jetstream.publisher import parse_ack
@@ -45,8 +45,6 @@ SMALL = DEFAULT_CHUNK_SIZE
 _BATCH = 128
 _BATCH_BYTES = 4 << 20
 
-#: Seconds without an answer after which it is asked whether there will be one.
-_DOUBT = 1.0
 #: Seconds for the purge after a failure: it may not hide the failure for long.
 _PURGE_TIMEOUT = 5.0
 
@@ -78,57 +76,6 @@ def windows(
             names.add(name(item))
     if batch:
         yield batch
-
-
-class _Exchange:
-    """Requests that go out in one write, numbered, and their answers."""
-
-    def __init__(self, bucket: Bucket, deadline: Deadline) -> None:
-        self._bucket = bucket
-        self._connection = bucket.js.connection
-        self._deadline = deadline
-        self._inbox: Inbox = self._connection.inbox(deadline)
-        self._buffers: list[Buffer] = []
-        self._waiting: set[int] = set()
-
-    def __enter__(self) -> _Exchange:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._inbox.close()
-
-    def add(
-        self,
-        number: int,
-        subject: str,
-        payload: Buffer,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Add a request."""
-        reply = self._inbox.subject(number)
-        self._buffers += self._connection.encode(subject, payload, reply, headers, self._deadline)
-        self._inbox.published.add(subject)
-        self._waiting.add(number)
-
-    def send(self) -> None:
-        """Send what was added."""
-        if self._buffers:
-            self._connection.send(self._buffers, self._deadline, link=self._inbox.link)
-
-    def answers(self) -> Iterator[tuple[int, Message]]:
-        """Yield number and answer of every request, as they come."""
-        while self._waiting:
-            message = self._inbox.next(self._deadline.at_most(_DOUBT))
-            if message is None:
-                if self._deadline.expired:
-                    raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
-                self._bucket.check_exists(self._deadline.at_most(_DOUBT))
-                continue
-            number = self._inbox.number(message)
-            if number in self._waiting:
-                self._deadline.extend()
-                self._waiting.remove(number)
-                yield number, message
 
 
 # Put
@@ -185,7 +132,7 @@ def _put_chunks(
     """Send the chunks, and ask what the objects replace; return that when all is stored."""
     previous = [Previous(0, "")] * len(objects)
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    with _Exchange(bucket, deadline) as exchange:
+    with Exchange(bucket, deadline) as exchange:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):
             body = encode_body({"last_by_subj": bucket.meta_subject(info.name)})
             exchange.add(2 * number, ask_last, body)
@@ -211,7 +158,7 @@ def _commit_all(
     """Publish all metas; fill in `committed` as they are stored."""
     doubtful = set(range(len(commits)))
     patience = Deadline(deadline.at_most(ACK_TIMEOUT))
-    with _Exchange(bucket, patience) as exchange:
+    with Exchange(bucket, patience) as exchange:
         for number, commit in enumerate(commits):
             exchange.add(number, *commit.prepare())
         with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
@@ -253,7 +200,7 @@ def get_small(bucket: Bucket, names: list[str], deadline: Deadline) -> list[byte
     """
     infos = _get_infos(bucket, names, deadline)
     found: list[bytes | None] = [None] * len(names)
-    with _Exchange(bucket, deadline) as exchange:
+    with Exchange(bucket, deadline) as exchange:
         for number, info in enumerate(infos):
             if info is not None and info.size == 0:
                 found[number] = b""
@@ -278,7 +225,7 @@ def _get_infos(bucket: Bucket, names: list[str], deadline: Deadline) -> list[Obj
     """Return the infos of those names that are small objects."""
     infos: list[ObjectInfo | None] = [None] * len(names)
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    with _Exchange(bucket, deadline) as exchange:
+    with Exchange(bucket, deadline) as exchange:
         for number, name in enumerate(names):
             body = encode_body({"last_by_subj": bucket.meta_subject(name)})
             exchange.add(number, ask_last, body)

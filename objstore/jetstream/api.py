@@ -23,6 +23,8 @@ __all__ = ["NANOSECONDS", "ErrorCode", "JetStream", "encode_body", "message_or_n
 
 #: Nanoseconds in a second.
 NANOSECONDS = 1_000_000_000
+#: Subjects of a page that are asked for again with the next one; a page has 100,000.
+_OVERLAP = 1000
 
 
 class ErrorCode(IntEnum):
@@ -113,6 +115,25 @@ class JetStream:
         body = None if subjects_filter is None else {"subjects_filter": subjects_filter}
         return self.call(f"STREAM.INFO.{stream}", body, deadline)
 
+    def stored_subjects(self, stream: str, subject: str, deadline: Deadline) -> Iterator[str]:
+        """
+        Yield the subjects, of those that match `subject`, under which messages are stored.
+
+        The leader is asked page by page. Its pages are cut from a sorted list, which gets
+        shorter when messages are removed: so that none is passed over, they overlap.
+        """
+        offset, last = 0, ""
+        while True:
+            body = {"subjects_filter": subject, "offset": offset}
+            page = self.call(f"STREAM.INFO.{stream}", body, deadline)
+            deadline.extend()
+            subjects = page["state"].get("subjects") or {}
+            yield from (stored for stored in subjects if stored > last)
+            end = offset + len(subjects)
+            if end <= offset or end >= int(page.get("total", 0)):
+                return
+            offset, last = max(end - _OVERLAP, offset + 1), max(subjects)
+
     def delete_stream(self, stream: str, deadline: Deadline) -> None:
         """Delete a stream with all its messages and consumers."""
         self.call(f"STREAM.DELETE.{stream}", None, deadline)
@@ -199,8 +220,11 @@ def parse_json(message: Message) -> dict[str, Any]:
 
     Raises:
         JetStreamError: If the answer is an error.
+        NoRespondersError: If nobody was there to answer.
         ProtocolError: If it cannot be read.
     """
+    if message.status == 503:
+        raise NoRespondersError("JetStream does not answer")
     try:
         fields = json.loads(bytes(message.payload))
     except (ValueError, RecursionError) as error:
