@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from objstore import naming
@@ -106,15 +107,21 @@ class Bucket:
 
     # Metas
 
-    def meta_subject(self, name: str) -> str:
-        """Return the subject of an object's meta."""
-        return naming.meta_subject(self.name, name)
+    def meta_subject(self, name: str | ObjectInfo) -> str:
+        """Return the subject of an object's meta: of a name, or where an info comes from."""
+        if not isinstance(name, ObjectInfo):
+            return naming.meta_subject(self.name, name)
+        if name.subject:
+            return naming.check_meta_subject(self.name, name.subject)
+        return naming.meta_subject(self.name, name.name)
 
-    def ask_meta(self, name: str, deadline: Deadline) -> Request:
+    def ask_meta(self, name: str | ObjectInfo, deadline: Deadline) -> Request:
         """Ask the leader for an object's meta; the answer is for `take_meta`."""
         return self.js.ask_last(self.stream, self.meta_subject(name), deadline)
 
-    def take_meta(self, name: str, request: Request, deadline: Deadline) -> ObjectInfo | None:
+    def take_meta(
+        self, name: str | ObjectInfo, request: Request, deadline: Deadline
+    ) -> ObjectInfo | None:
         """
         Return what `ask_meta` asked for, deleted objects included; None if there is none.
 
@@ -122,14 +129,16 @@ class Bucket:
             BadObjectMetaError: If the meta cannot be used.
         """
         message = self.take_meta_message(request, deadline)
-        return None if message is None else self.decode(message, name)
+        if message is None:
+            return None
+        return self.decode(message, name.name if isinstance(name, ObjectInfo) else name)
 
     def take_meta_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that holds the meta that `ask_meta` asked for."""
         with bucket_errors(self.name):
             return self.js.take_message(request, deadline)
 
-    def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
+    def meta(self, name: str | ObjectInfo, deadline: Deadline) -> ObjectInfo | None:
         """Return an object's meta, deleted objects included; None if there is none."""
         return self.take_meta(name, self.ask_meta(name, deadline), deadline)
 
@@ -157,9 +166,12 @@ class Bucket:
             mtime = message.stored_at
         except (ValueError, OverflowError) as error:
             raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
-        return decode_info(
+        info = decode_info(
             self.name, name, bytes(message.payload), mtime=mtime, revision=message.stream_seq
         )
+        if naming.name_of(message.subject) == info.name:
+            return info
+        return replace(info, subject=message.subject)
 
     # Removal
 
@@ -197,7 +209,7 @@ class Bucket:
         with bucket_errors(self.name):
             return int(parse_json(request.answer(deadline)).get("purged", 0))
 
-    def purge_meta(self, name: str, revision: int, deadline: Deadline) -> bool:
+    def purge_meta(self, name: str | ObjectInfo, revision: int, deadline: Deadline) -> bool:
         """Delete an object's meta, but no later version; return whether it was there."""
         subject = self.meta_subject(name)
         purged = self._purge(subject, revision, deadline)

@@ -127,7 +127,7 @@ class Commit:
         self._info = info
         self._previous = previous
         self._conditional = conditional
-        self._subject = bucket.meta_subject(info.name)
+        self._subject = bucket.meta_subject(info)
         self._payload = encode_info(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
         #: Whether our message may be stored: then its chunks must not be purged.
@@ -253,7 +253,7 @@ class Commit:
             The commit, if it is done; None to try again.
         """
         try:
-            request = self._bucket.ask_meta(self._info.name, deadline)
+            request = self._bucket.ask_meta(self._info, deadline)
             message = self._bucket.take_meta_message(request, deadline)
         except BucketNotFoundError:
             raise

@@ -55,18 +55,17 @@ _LAG = 0.001
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
-    found: dict[str, tuple[StreamMessage, ObjectInfo]] = {}
+    found: dict[str, ObjectInfo] = {}
     for message in _messages(bucket, deadline):
         info = decode_or_skip(bucket, message)
         if info is None:
             continue
         shown = found.get(info.name)
-        if shown is None or _rank(message, info) >= _rank(*shown):
+        if shown is None or _rank(info) >= _rank(shown):
             # Out and in again, so that the order is that of the last change.
             found.pop(info.name, None)
-            found[info.name] = message, info
-    for _, info in found.values():
-        yield info
+            found[info.name] = info
+    yield from found.values()
 
 
 def _messages(bucket: Bucket, deadline: Deadline) -> list[StreamMessage]:
@@ -82,14 +81,14 @@ def _messages(bucket: Bucket, deadline: Deadline) -> list[StreamMessage]:
     return sorted(messages, key=lambda message: message.stream_seq)
 
 
-def _rank(message: StreamMessage, info: ObjectInfo) -> tuple[bool, bool]:
+def _rank(info: ObjectInfo) -> tuple[bool, bool]:
     """
     Tell which of two entries of one name is to be shown: the greater one.
 
     Some clients store names under subjects of their own. What is there counts more than
     what is deleted; and then, what `get` finds by the name.
     """
-    return not info.deleted, naming.name_of(message.subject) == info.name
+    return not info.deleted, not info.subject
 
 
 def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:

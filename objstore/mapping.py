@@ -47,8 +47,9 @@ class ObjectMapping(MutableMapping[str, bytes]):
         return isinstance(name, str) and self._prefix + name in self._store
 
     def __iter__(self) -> Iterator[str]:
-        for info in self._store.list(prefix=self._prefix):
-            yield info.name[len(self._prefix) :]
+        for name in self._store:
+            if name.startswith(self._prefix):
+                yield name[len(self._prefix) :]
 
     def __len__(self) -> int:
-        return len(self._store.list(prefix=self._prefix))
+        return sum(1 for _ in self)

@@ -11,6 +11,7 @@ import pytest
 
 from objstore import listing
 from objstore.client import Client
+from objstore.core.deadline import Deadline
 from objstore.errors import JetStreamError
 from objstore.store import ObjectStore
 from tests.helpers import wait_until
@@ -131,6 +132,18 @@ def test_listing_misses_nothing_while_others_write(listed: ObjectStore) -> None:
             found = names(listed)
             assert len(found) == len(wanted) and set(found) == wanted
         writing.result(TIMEOUT)
+
+
+def test_snapshot_of_one_that_lags_is_not_believed(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica, or a mirror, that has not seen the last change yet: the leader is asked."""
+    for stored in ([], ["a"]):
+        old = listing._take_snapshot(store._bucket, Deadline(TIMEOUT))
+        monkeypatch.setattr(listing, "_take_snapshot", Mock(return_value=old))
+        store.put("ab"[len(stored)], b"x")
+        assert names(store) == [*stored, "ab"[len(stored)]]
+        monkeypatch.undo()
 
 
 def test_iterating_may_stop_early(listed: ObjectStore, raw: RawBucket) -> None:

@@ -127,7 +127,9 @@ def test_mirror_of_the_same_name_at_a_leaf_node(domains: tuple[Client, Client, C
 # Mirrors beside the bucket
 
 
-def make_mirror(client: Client, bucket: str, source: dict[str, object]) -> None:
+def make_mirror(
+    client: Client, bucket: str, source: dict[str, object], *, replicas: int = 1
+) -> None:
     """Make a mirror that answers direct gets for what it mirrors."""
     config = {
         "name": f"OBJ_{bucket}",
@@ -135,7 +137,7 @@ def make_mirror(client: Client, bucket: str, source: dict[str, object]) -> None:
         "mirror_direct": True,
         "allow_direct": True,
         "allow_rollup_hdrs": True,
-        "num_replicas": REPLICAS,
+        "num_replicas": replicas,
     }
     answer = RawBucket(client._connection, bucket).call("STREAM.CREATE.%", config)
     assert "error" not in answer, answer
@@ -147,7 +149,7 @@ def test_mirror_that_answers_for_a_bucket_hides_nothing(client: Client, store: O
     data = random_bytes(300_000)
     store.put("first", data)
     copy = f"{store.bucket}-copy"
-    make_mirror(client, copy, {"name": f"OBJ_{store.bucket}"})
+    make_mirror(client, copy, {"name": f"OBJ_{store.bucket}"}, replicas=REPLICAS)
     mirror = RawBucket(client._connection, copy)
     wait_until(lambda: mirror.state["messages"] == 4, 30)
     for number in range(20):
