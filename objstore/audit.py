@@ -79,7 +79,9 @@ class _Catalog:
         # it cannot be undone.
         with bucket_errors(bucket.name):
             pattern = naming.meta_subjects(bucket.name)
-            for subject in set(bucket.js.subjects(bucket.stream, pattern, timeout)) - listed:
+            for subject in (
+                set(bucket.js.stored_subjects(bucket.stream, pattern, Deadline(timeout))) - listed
+            ):
                 last = bucket.js.last_message(bucket.stream, subject, Deadline(timeout))
                 if last is not None:
                     self._take(bucket, last)
@@ -322,7 +324,9 @@ def _find_orphans(
     for nuid in chunks.keys() - live:
         subject = naming.chunk_subjects(bucket.name)[:-1] + nuid
         with bucket_errors(bucket.name):
-            if not any(True for _ in bucket.js.subjects(bucket.stream, subject, timeout)):
+            if not any(
+                True for _ in bucket.js.stored_subjects(bucket.stream, subject, Deadline(timeout))
+            ):
                 continue  # replaced or deleted meanwhile
         found.append((nuid, chunks[nuid].as_set(nuid)))
     return [
@@ -387,7 +391,7 @@ def _ids_with_chunks(bucket: Bucket, timeout: float | None) -> set[str]:
     """Return the ids that have chunks, as the leader has it; what is no id is left alone."""
     pattern = naming.chunk_subjects(bucket.name)
     with bucket_errors(bucket.name):
-        subjects = list(bucket.js.subjects(bucket.stream, pattern, timeout))
+        subjects = list(bucket.js.stored_subjects(bucket.stream, pattern, Deadline(timeout)))
     return {nuid for s in subjects if naming.is_nuid(nuid := s.removeprefix(pattern[:-1]))}
 
 

@@ -149,16 +149,22 @@ class Bucket:
 
     # Metas
 
-    def meta_subject(self, name: str) -> str:
-        """Return the subject of an object's meta."""
-        return naming.meta_subject(self.name, name)
+    def meta_subject(self, name: str | ObjectInfo) -> str:
+        """Return the subject of an object's meta: of a name, or where an info comes from."""
+        if not isinstance(name, ObjectInfo):
+            return naming.meta_subject(self.name, name)
+        if name.subject:
+            return naming.check_meta_subject(self.name, name.subject)
+        return naming.meta_subject(self.name, name.name)
 
-    def ask_meta(self, name: str, deadline: Deadline, *, ahead: bool = False) -> Request:
+    def ask_meta(
+        self, name: str | ObjectInfo, deadline: Deadline, *, ahead: bool = False
+    ) -> Request:
         """Ask the leader for an object's meta, `ahead` with the next; for `take_meta`."""
         return self.js.ask_last(self.stream, self.meta_subject(name), deadline, ahead=ahead)
 
     def take_meta(
-        self, name: str, request: Request | None, deadline: Deadline
+        self, name: str | ObjectInfo, request: Request | None, deadline: Deadline
     ) -> ObjectInfo | None:
         """
         Return an object's meta, deleted objects included; None if there is none.
@@ -170,10 +176,12 @@ class Bucket:
             BadObjectMetaError: If the meta cannot be used.
         """
         message = self.take_meta_message(name, request, deadline)
-        return None if message is None else self.decode(message, name)
+        if message is None:
+            return None
+        return self.decode(message, name.name if isinstance(name, ObjectInfo) else name)
 
     def take_meta_message(
-        self, name: str, request: Request | None, deadline: Deadline
+        self, name: str | ObjectInfo, request: Request | None, deadline: Deadline
     ) -> StreamMessage | None:
         """
         Return the message that holds an object's meta, and is no older than what was seen.
@@ -220,7 +228,7 @@ class Bucket:
                 if not is_sure:
                     self.js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
 
-    def meta(self, name: str, deadline: Deadline) -> ObjectInfo | None:
+    def meta(self, name: str | ObjectInfo, deadline: Deadline) -> ObjectInfo | None:
         """Return an object's meta, deleted objects included; None if there is none."""
         return self.take_meta(name, None, deadline)
 
@@ -234,11 +242,19 @@ class Bucket:
             return True  # it may
         return other is not None and not other.deleted and other.nuid == info.nuid
 
-    def last_meta_seq(self, deadline: Deadline) -> int:
+    def ask_last_meta(self, deadline: Deadline) -> Request:
+        """Ask the leader for the last meta of all; the answer is for `take_last_meta_seq`."""
+        return self.js.ask_last(self.stream, naming.meta_subjects(self.name), deadline)
+
+    def take_last_meta_seq(self, request: Request | None, deadline: Deadline) -> int:
         """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
         subject = naming.meta_subjects(self.name)
-        last = self._last(subject, lambda seq: seq < self.session.newest, deadline)
+        last = self._last(subject, lambda seq: seq < self.session.newest, deadline, request)
         return 0 if last is None else last.stream_seq
+
+    def last_meta_seq(self, deadline: Deadline) -> int:
+        """Return the sequence of the last meta of all, as the leader has it; 0 without one."""
+        return self.take_last_meta_seq(None, deadline)
 
     def decode(self, message: StreamMessage, name: str | None = None) -> ObjectInfo:
         """
@@ -256,7 +272,9 @@ class Bucket:
         )
         if ALIAS in message.headers:
             info = replace(info, alias=self._name_in(message.headers[ALIAS][0]))
-        return info
+        if naming.name_of(message.subject) == info.name:
+            return info
+        return replace(info, subject=message.subject)
 
     def _name_in(self, token: str) -> str:
         """Return the name that is encoded in a header; "" if it can be none."""
@@ -307,7 +325,7 @@ class Bucket:
         with bucket_errors(self.name):
             return int(parse_json(request.answer(deadline)).get("purged", 0))
 
-    def purge_meta(self, name: str, revision: int, deadline: Deadline) -> bool:
+    def purge_meta(self, name: str | ObjectInfo, revision: int, deadline: Deadline) -> bool:
         """Delete an object's meta, but no later version; return whether it was there."""
         subject = self.meta_subject(name)
         purged = self._purge(subject, revision, deadline)

@@ -33,13 +33,16 @@ __all__ = ["add_link", "delete", "live_info", "not_found", "update"]
 _T = TypeVar("_T")
 
 
-def not_found(bucket: str, name: str, info: ObjectInfo | None) -> ObjectNotFoundError:
+def not_found(bucket: str, name: str | ObjectInfo, info: ObjectInfo | None) -> ObjectNotFoundError:
     """Return the error for a name under which nothing, or only a tombstone, is stored."""
+    name = name.name if isinstance(name, ObjectInfo) else name
     detail = "it does not exist" if info is None else "it is deleted"
     return ObjectNotFoundError(bucket, name, detail)
 
 
-def live_info(bucket: Bucket, name: str, if_revision: int | None, deadline: Deadline) -> ObjectInfo:
+def live_info(
+    bucket: Bucket, name: str | ObjectInfo, if_revision: int | None, deadline: Deadline
+) -> ObjectInfo:
     """Return the info of an object that exists, and has that revision if one is given."""
     info = bucket.meta(name, deadline)
     if info is None or info.deleted:
@@ -92,18 +95,24 @@ def _is_overwritten(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> boo
 
 def update(
     bucket: Bucket,
-    name: str,
-    new_name: str,
+    name: str | ObjectInfo,
+    new_name: str | None,
     fields: dict[str, Any],
     if_revision: int | None,
     deadline: Deadline,
 ) -> ObjectInfo:
-    """Change fields of an object's info, and its name if the new one is another."""
+    """
+    Change fields of an object's info, and its name if that is given.
+
+    With a name, what another client has put elsewhere goes to where that belongs.
+    """
 
     def attempt() -> ObjectInfo:
         info = live_info(bucket, name, if_revision, deadline)
-        changed = replace(info, name=new_name, **fields)
-        if new_name != name:
+        changed = replace(info, **fields)
+        if new_name is not None:
+            changed = replace(changed, name=new_name, subject="")
+        if bucket.meta_subject(changed) != bucket.meta_subject(info):
             return rename(bucket, info, changed, deadline)
         try:
             return _commit(bucket, changed, Previous.of(info), deadline)
@@ -119,7 +128,7 @@ def update(
 
 
 def delete(
-    bucket: Bucket, name: str, if_revision: int | None, deadline: Deadline
+    bucket: Bucket, name: str | ObjectInfo, if_revision: int | None, deadline: Deadline
 ) -> ObjectInfo | None:
     """Delete an object; return its tombstone, or None if nothing is stored under the name."""
 
@@ -153,7 +162,7 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
         tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:
         # No room for the tombstone: the object goes first, and makes the room.
-        if not bucket.purge_meta(info.name, info.revision, deadline):
+        if not bucket.purge_meta(info, info.revision, deadline):
             raise PreconditionFailedError(
                 bucket.name, info.name, "it was changed while it was deleted", 0
             ) from None

@@ -441,7 +441,7 @@ class ChunkStream:
     def _raise_missing(self, deadline: Deadline) -> NoReturn:
         """Say why there is no next chunk."""
         self._drop_source()
-        info = self._bucket.meta(self._info.name, deadline)
+        info = self._bucket.meta(self._info, deadline)
         if info is None or info.deleted:
             raise ObjectChangedError(
                 self._bucket.name, self._info.name, "it was deleted while it was read"

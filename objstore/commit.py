@@ -121,7 +121,7 @@ class Commit:
         self._info = info
         self._previous = previous
         self._conditional = conditional
-        self._subject = bucket.meta_subject(info.name)
+        self._subject = bucket.meta_subject(info)
         self._payload = encode_info(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
         #: Whether our message may be stored: then its chunks must not be purged.
@@ -250,7 +250,7 @@ class Commit:
         """
         try:
             patience = Deadline(deadline.at_most(ACK_TIMEOUT))
-            message = self._bucket.take_meta_message(self._info.name, None, patience)
+            message = self._bucket.take_meta_message(self._info, None, patience)
         except BucketNotFoundError:
             raise
         except ObjStoreError:

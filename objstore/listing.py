@@ -2,18 +2,23 @@
 All metas of a bucket at one moment, the newest of each object.
 
 A listing that ends "when nothing is pending" misses objects that are overwritten while it
-runs. Two ways miss none: a direct get of the last message of every subject, which is a
-snapshot and serves up to 1,024 objects, and a consumer of all metas, read until the server
-has no more.
+runs. Three ways miss none:
 
-Either may come from a replica that lags. So the leader is asked first which meta is the
-last one, and a listing that ends before it is not the end.
+- a direct get of the last message of every subject: a snapshot, of up to 1,024 objects;
+- for more, a consumer of all metas, read until the server has no more;
+- where the server knows no such snapshot, the subjects that it has and then the last
+  message of each, of the leader. It takes twice the time, but the consumers of nats-server
+  2.9 skip what is overwritten, and wait for what is no longer there.
+
+The first two may come from a replica, or a mirror, that lags. So the leader is asked which
+meta is the last one, and a listing that ends before it is not the end.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TypeVar
 
 from objstore import naming
@@ -25,6 +30,8 @@ from objstore.errors import (
     NoRespondersError,
     RequestTimeoutError,
 )
+from objstore.exchange import Exchange
+from objstore.jetstream.api import encode_body, message_or_none
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
@@ -36,8 +43,11 @@ _T = TypeVar("_T")
 
 logger = logging.getLogger(__name__)
 
-#: Objects that one direct get can list (nats-server).
+#: Objects that one direct get can list, and the code of the refusal of more (nats-server).
 _MAX_SNAPSHOT = 1024
+_TOO_MANY = 413
+#: Messages that are asked for at once, one by one.
+_BATCH = 512
 #: Seconds without a message after which a snapshot is given up.
 _SILENCE = 2.0
 #: Times that the end of a bucket is looked for that never rests.
@@ -53,28 +63,28 @@ def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
-    found: dict[str, tuple[str, ObjectInfo]] = {}
-    for subject, info in _newest(_decoded(bucket, deadline)).items():
+    found: dict[str, ObjectInfo] = {}
+    for info in _newest(_decoded(bucket, deadline)).values():
         shown = found.get(info.name)
-        if shown is None or _rank(subject, info) >= _rank(*shown):
+        if shown is None or _rank(info) >= _rank(shown):
             # Out and in again, so that the order is that of the last change.
             found.pop(info.name, None)
-            found[info.name] = subject, info
-    for _, info in found.values():
-        yield info
+            found[info.name] = info
+    yield from found.values()
 
 
 def iterate_names(bucket: Bucket, deadline: Deadline) -> Iterator[str]:
     """
     Yield the name of every object that is not deleted, in the order of their last change.
 
-    Of each no more than that is held, however many there are.
+    Of each no more than that is held, however many there are. A name that does not lead to
+    its object, for another client has stored that elsewhere, is none.
     """
     names = _newest(
-        (subject, None if info is None or info.deleted else info.name)
+        (subject, None if info is None or info.deleted or info.subject else info.name)
         for subject, info in _decoded(bucket, deadline)
     )
-    yield from dict.fromkeys(names.values())
+    yield from names.values()
 
 
 def _decoded(bucket: Bucket, deadline: Deadline) -> Iterator[tuple[str, ObjectInfo | None]]:
@@ -86,9 +96,15 @@ def _decoded(bucket: Bucket, deadline: Deadline) -> Iterator[tuple[str, ObjectIn
 
 def _messages(bucket: Bucket, deadline: Deadline) -> Iterable[StreamMessage]:
     """Return every meta that there is, in order; of a subject there may be several."""
-    horizon = bucket.last_meta_seq(deadline) if bucket.replicated else 0
-    messages = _snapshot(bucket, horizon, deadline)
-    return _consume(bucket, deadline) if messages is None else messages
+    try:
+        messages = _snapshot(bucket, deadline)
+    except JetStreamError as error:
+        if error.code != _TOO_MANY:
+            raise
+        return _consume(bucket, deadline)
+    if messages is None:
+        messages = bucket.js.persist(lambda: list(_fetch(bucket, deadline)), deadline)
+    return sorted(messages, key=lambda message: message.stream_seq)
 
 
 def _newest(items: Iterable[tuple[str, _T | None]]) -> dict[str, _T]:
@@ -102,14 +118,14 @@ def _newest(items: Iterable[tuple[str, _T | None]]) -> dict[str, _T]:
     return last
 
 
-def _rank(subject: str, info: ObjectInfo) -> tuple[bool, bool]:
+def _rank(info: ObjectInfo) -> tuple[bool, bool]:
     """
     Tell which of two entries of one name is to be shown: the greater one.
 
     Some clients store names under subjects of their own. What is there counts more than
     what is deleted; and then, what `get` finds by the name.
     """
-    return not info.deleted, naming.name_of(subject) == info.name
+    return not info.deleted, not info.subject
 
 
 def decode_or_skip(bucket: Bucket, message: StreamMessage) -> ObjectInfo | None:
@@ -126,16 +142,28 @@ def newest(messages: Iterable[StreamMessage]) -> list[StreamMessage]:
     return list(_newest((message.subject, message) for message in messages).values())
 
 
-def _snapshot(bucket: Bucket, horizon: int, deadline: Deadline) -> list[StreamMessage] | None:
-    """Return the last message of every meta subject; None if that way is closed."""
+def _snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
+    """
+    Return the last message of every meta subject, from whoever answers for the bucket.
+
+    Returns:
+        The messages; None if nobody answers, or if that one lags behind the leader.
+
+    Raises:
+        JetStreamError: If there are too many, with code 413.
+    """
     if not bucket.allow_direct:
         return None
-    patience = Deadline(deadline.timeout)
-    while True:
+    leader = bucket.ask_last_meta(deadline)
+    try:
         messages = bucket.js.persist(lambda: _take_snapshot(bucket, deadline), deadline)
-        if messages is None or not horizon or (messages and messages[-1].stream_seq >= horizon):
-            return messages
-        horizon = _wait_for_replica(bucket, horizon, patience)
+        if messages is None:
+            return None
+        horizon = bucket.take_last_meta_seq(leader, deadline)
+    finally:
+        leader.forget()
+    last = max((message.stream_seq for message in messages), default=0)
+    return messages if last >= horizon else None
 
 
 def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | None:
@@ -152,11 +180,33 @@ def _take_snapshot(bucket: Bucket, deadline: Deadline) -> list[StreamMessage] | 
                     return None  # an old server, which understood something else
             elif not batch.exhausted:
                 return None  # who was asked is gone, and the other way will tell why
-    except (JetStreamError, NoRespondersError):
-        return None  # too many objects, too old a server, or no direct gets
+    except NoRespondersError:
+        return None  # no direct gets
+    except JetStreamError as error:
+        if error.code == _TOO_MANY:
+            raise
+        return None  # too old a server
     finally:
         batch.close()
-    return sorted(messages, key=lambda message: message.stream_seq)
+    return messages
+
+
+def _fetch(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
+    """Yield the last message of every meta subject, each asked for by itself, of the leader."""
+    ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
+    with bucket_errors(bucket.name):
+        subjects = bucket.js.stored_subjects(
+            bucket.stream, naming.meta_subjects(bucket.name), deadline
+        )
+        while batch := list(islice(subjects, _BATCH)):
+            with Exchange(bucket, deadline) as exchange:
+                for number, subject in enumerate(batch):
+                    exchange.add(number, ask_last, encode_body({"last_by_subj": subject}))
+                exchange.send()
+                for _, answer in exchange.answers():
+                    message = message_or_none(answer)
+                    if message is not None:  # else it was purged meanwhile
+                        yield message
 
 
 def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
@@ -203,14 +253,6 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                 consumer.follow(until_empty=True)
         finally:
             consumer.close()
-
-
-def _wait_for_replica(bucket: Bucket, horizon: int, patience: Deadline) -> int:
-    """Let a replica catch up; return what it has to reach, should that be gone meanwhile."""
-    if patience.expired:
-        raise _no_progress(bucket, patience)
-    bucket.js.connection.closing.wait(_LAG)
-    return min(horizon, bucket.last_meta_seq(patience))
 
 
 def _no_progress(bucket: Bucket, deadline: Deadline) -> RequestTimeoutError:

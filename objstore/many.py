@@ -30,7 +30,6 @@ from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Buffer, Message
 from objstore.core.request import Request
-from objstore.core.subscription import Inbox
 from objstore.digest import format_digest, new_hash, parse_digest
 from objstore.errors import (
     ConnectionLostError,
@@ -39,6 +38,7 @@ from objstore.errors import (
     ObjStoreError,
     RequestTimeoutError,
 )
+from objstore.exchange import Exchange
 from objstore.jetstream.api import ErrorCode, encode_body, may_pass, message_or_none
 from objstore.jetstream.messages import from_direct
 from objstore.jetstream.publisher import (
@@ -95,66 +95,6 @@ def windows(
             names.add(name(item))
     if batch:
         yield batch
-
-
-class _Exchange:
-    """Requests that go out in one write, numbered, and their answers."""
-
-    def __init__(self, bucket: Bucket, deadline: Deadline) -> None:
-        self._bucket = bucket
-        self._connection = bucket.js.connection
-        self._deadline = deadline
-        self._inbox: Inbox = self._connection.inbox(deadline)
-        self._buffers: list[Buffer] = []
-        self._waiting: set[int] = set()
-
-    def __enter__(self) -> _Exchange:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._inbox.close()
-
-    def add(
-        self,
-        number: int,
-        subject: str,
-        payload: Buffer,
-        headers: dict[str, str] | None = None,
-    ) -> None:
-        """Add a request."""
-        reply = self._inbox.subject(number)
-        self._buffers += self._connection.encode(subject, payload, reply, headers, self._deadline)
-        self._inbox.published.add(subject)
-        self._waiting.add(number)
-
-    def send(self) -> None:
-        """Send what was added."""
-        if self._buffers:
-            self._connection.send(self._buffers, self._deadline, link=self._inbox.link)
-
-    def answers(self) -> Iterator[tuple[int, Message]]:
-        """Yield number and answer of every request, as they come."""
-        while self._waiting:
-            message = self._inbox.next(self._deadline.at_most(_DOUBT))
-            if message is None:
-                if self._deadline.expired:
-                    raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
-                self._bucket.check_exists(self._deadline.at_most(_DOUBT))
-                continue
-            number = self._inbox.number(message)
-            if number in self._waiting:
-                self._deadline.extend()
-                self._waiting.remove(number)
-                yield number, message
-
-    def settle(self, deadline: Deadline) -> None:
-        """Wait for the answers, whatever they are, so that a purge comes last."""
-        with contextlib.suppress(ObjStoreError):
-            while self._waiting:
-                message = self._inbox.next(deadline.remaining())
-                if message is None:
-                    return
-                self._waiting.discard(self._inbox.number(message))
 
 
 # Put
@@ -228,7 +168,7 @@ def _put_chunks(
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
     headers = {EXPECTED_STREAM: bucket.stream}
 
-    def send(exchange: _Exchange) -> None:
+    def send(exchange: Exchange) -> None:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):
             if number not in previous:
                 body = encode_body({"last_by_subj": bucket.meta_subject(info.name)})
@@ -269,7 +209,7 @@ def _put_chunks(
 
 def _exchange_once(
     bucket: Bucket,
-    send: Callable[[_Exchange], object],
+    send: Callable[[Exchange], object],
     take: Callable[[int, Message], object],
     deadline: Deadline,
 ) -> ObjStoreError | None:
@@ -284,7 +224,7 @@ def _exchange_once(
     """
     failure: ObjStoreError | None = None
     try:
-        with _Exchange(bucket, Deadline(deadline.at_most(ACK_TIMEOUT))) as exchange:
+        with Exchange(bucket, Deadline(deadline.at_most(ACK_TIMEOUT))) as exchange:
             try:
                 send(exchange)
                 for number, answer in exchange.answers():
@@ -316,7 +256,7 @@ def _commit_all(
     """
     doubtful = set(range(len(commits)))
     patience = Deadline(deadline.at_most(ACK_TIMEOUT))
-    with _Exchange(bucket, patience) as exchange:
+    with Exchange(bucket, patience) as exchange:
         for number, commit in enumerate(commits):
             exchange.add(number, *commit.prepare())
         with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
@@ -388,7 +328,7 @@ def _get_chunks(
     deadline: Deadline,
 ) -> None:
     """Fill in the bytes of those objects that have an info."""
-    with _Exchange(bucket, deadline) as exchange:
+    with Exchange(bucket, deadline) as exchange:
         for number, info in enumerate(infos):
             if info is not None and info.size == 0:
                 found[number] = b""
@@ -413,7 +353,7 @@ def _get_infos(
 ) -> None:
     """Fill in the infos of those names that are small objects."""
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    with _Exchange(bucket, deadline) as exchange:
+    with Exchange(bucket, deadline) as exchange:
         for number, name in enumerate(names):
             body = encode_body({"last_by_subj": bucket.meta_subject(name)})
             exchange.add(number, ask_last, body)

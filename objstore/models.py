@@ -98,6 +98,8 @@ class ObjectInfo:
         link: Where it leads, if it is a link.
         chunk_size: Bytes per chunk, as the writer meant it; 0 if it did not say.
         revision: Sequence of the meta in the stream; 0 where it is not known.
+        subject: Where the meta is stored, if another client has put it where its name does
+            not belong; "" otherwise. By the name such an object is not found.
         unknown: Fields and options of other clients, kept when the meta is written again.
         alias: Another name that the chunks may have, while a rename is going on.
     """
@@ -116,6 +118,7 @@ class ObjectInfo:
     link: ObjectLink | None = None
     chunk_size: int = 0
     revision: int = 0
+    subject: str = field(default="", repr=False)
     unknown: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     alias: str = field(default="", repr=False, compare=False)
 

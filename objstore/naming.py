@@ -11,13 +11,14 @@ import base64
 import re
 
 from objstore.core.nuid import NUID_LENGTH
-from objstore.core.protocol import MAX_CONTROL_LINE
+from objstore.core.protocol import MAX_CONTROL_LINE, check_subject
 from objstore.errors import InvalidNameError, shorten
 
 __all__ = [
     "ANY_CHUNK",
     "bucket_of_stream",
     "check_bucket",
+    "check_meta_subject",
     "check_name",
     "chunk_subject",
     "chunk_subjects",
@@ -131,6 +132,19 @@ def meta_subject(bucket: str, name: str) -> str:
             f"object name {shorten(name)} is too long: {len(name.encode())} bytes, "
             f"where the server takes about {(_MAX_META_SUBJECT - 7 - len(bucket)) * 3 // 4}"
         )
+    return subject
+
+
+def check_meta_subject(bucket: str, subject: str) -> str:
+    """
+    Return `subject` if a meta of the bucket can be stored there, by whatever client.
+
+    Raises:
+        InvalidNameError: If it cannot, or if it has wildcards.
+    """
+    if not subject.startswith(f"$O.{check_bucket(bucket)}.M."):
+        raise InvalidNameError(f"{shorten(subject)} is no subject of metas in bucket {bucket}")
+    check_subject(subject)
     return subject
 
 

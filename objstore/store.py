@@ -352,10 +352,9 @@ class ObjectStore:
         _check_callback(callback)
         if length is not None:
             check_integer("length", length, 0, MAX_SIZE)
+        self._check_info(name)
         known = None
         if isinstance(name, ObjectInfo):
-            if name.bucket != self.bucket:
-                raise ValueError(f"the info is of bucket {shorten(name.bucket)}, not {self.bucket}")
             known, name = name, name.name
         deadline = Deadline(timeout)
         recent = self._bucket.recent
@@ -381,6 +380,10 @@ class ObjectStore:
         if bucket is self._bucket and name == info.name:
             recent.note(info)
         return reader
+
+    def _check_info(self, name: str | ObjectInfo) -> None:
+        if isinstance(name, ObjectInfo) and name.bucket != self.bucket:
+            raise ValueError(f"the info is of bucket {shorten(name.bucket)}, not {self.bucket}")
 
     def get_bytes(
         self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
@@ -579,7 +582,7 @@ class ObjectStore:
 
     def get_info(
         self,
-        name: str,
+        name: str | ObjectInfo,
         *,
         show_deleted: bool = False,
         timeout: float | None = DEFAULT_TIMEOUT,
@@ -587,10 +590,15 @@ class ObjectStore:
         """
         Return what is stored of an object beside its bytes; of a link, the link's own.
 
+        Args:
+            name: Name of the object, or an info from `list`: then what has become of it,
+                also where another client has stored it under a subject of its own.
+
         Raises:
             ObjectNotFoundError: If it does not exist, or is deleted and that was not asked for.
             BadObjectMetaError: If what is stored of it cannot be used.
         """
+        self._check_info(name)
         info = self._bucket.meta(name, Deadline(timeout))
         if info is None or (info.deleted and not show_deleted):
             raise changes.not_found(self.bucket, name, info)
@@ -598,7 +606,7 @@ class ObjectStore:
 
     def update_meta(
         self,
-        name: str,
+        name: str | ObjectInfo,
         meta: ObjectMeta | None = None,
         *,
         new_name: str | None = None,
@@ -612,11 +620,14 @@ class ObjectStore:
         Change what is stored of an object beside its bytes.
 
         Args:
+            name: Name of the object, or an info from `list`.
             meta: Replaces name, description, headers and metadata altogether.
             new_name: Renames. In a bucket made with `atomic=True` that is one change.
                 Elsewhere the new name comes first and the old one goes then, so that the
                 bytes always have a name; a reader may see both for a moment, and a process
-                that dies in between leaves both. The same call again finishes it.
+                that dies in between leaves both. The same call again finishes it. With an
+                info, its own name as the new one brings an object that another client has
+                stored under a subject of its own to where it is found by the name.
             description, headers, metadata: Change just these; "" and {} clear.
             if_revision: Only if the object has this revision.
 
@@ -642,19 +653,20 @@ class ObjectStore:
             given, new_name = {key: getattr(meta, key) for key in keywords}, meta.name
         elif not given and new_name is None:
             raise ValueError("nothing to change: give a meta or keywords")
-        changed = ObjectMeta(name if new_name is None else new_name, **given)
-        self._bucket.meta_subject(changed.name)  # refuses names that are too long
+        self._check_info(name)
+        old_name = name.name if isinstance(name, ObjectInfo) else name
+        changed = ObjectMeta(old_name if new_name is None else new_name, **given)
+        if new_name is not None:
+            self._bucket.meta_subject(new_name)  # refuses names that are too long
         fields = {key: getattr(changed, key) for key in given}
         _check_revision(if_revision)
-        return changes.update(
-            self._bucket, name, changed.name, fields, if_revision, Deadline(timeout)
-        )
+        return changes.update(self._bucket, name, new_name, fields, if_revision, Deadline(timeout))
 
     # Removing
 
     def delete(
         self,
-        name: str,
+        name: str | ObjectInfo,
         *,
         missing_ok: bool = False,
         if_revision: int | None = None,
@@ -667,6 +679,8 @@ class ObjectStore:
         A small message stays behind and tells watchers of it. Deleting twice is fine.
 
         Args:
+            name: Name of the object, or an info from `list`: also of an object that another
+                client has stored under a subject of its own.
             missing_ok: Do nothing if no object ever had that name.
             if_revision: Only if the object has this revision.
             purge: Remove the message that stays behind, too.
@@ -678,6 +692,7 @@ class ObjectStore:
 
         Source: ADR-20, "Delete".
         """
+        self._check_info(name)
         _check_revision(if_revision)
         deadline = Deadline(timeout)
         tombstone = changes.delete(self._bucket, name, if_revision, deadline)
@@ -859,7 +874,7 @@ class ObjectStore:
 
     def copy(
         self,
-        name: str,
+        name: str | ObjectInfo,
         new_name: str,
         *,
         store: ObjectStore | None = None,
@@ -869,6 +884,7 @@ class ObjectStore:
         Copy an object with its meta, through this process; a link is followed.
 
         Args:
+            name: Name of the object, or an info from `list`.
             store: Where the copy goes; this bucket if None.
         """
         target = self if store is None else store

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from unittest.mock import Mock
 
 import pytest
 
+from objstore import listing
 from objstore.client import Client
+from objstore.core.deadline import Deadline
+from objstore.errors import JetStreamError
 from objstore.store import ObjectStore
 from tests.helpers import wait_until
 from tests.raw_bucket import RawBucket
@@ -17,14 +20,20 @@ from tests.raw_bucket import RawBucket
 TIMEOUT = 20.0
 
 
-@pytest.fixture(params=["direct", "no-direct"])
+@pytest.fixture(params=["snapshot", "consumer", "one by one"])
 def listed(
-    request: pytest.FixtureRequest, client: Client, store: ObjectStore, raw: RawBucket
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    client: Client,
+    store: ObjectStore,
+    raw: RawBucket,
 ) -> ObjectStore:
-    """A bucket that is listed by a snapshot, and one where only a consumer does it."""
-    if request.param == "direct":
-        return store
-    raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
+    """A bucket that is listed in one of the three ways."""
+    if request.param == "consumer":
+        refusal = JetStreamError(413, 0, "Too Many Results")
+        monkeypatch.setattr(listing, "_take_snapshot", Mock(side_effect=refusal))
+    elif request.param == "one by one":
+        raw.call("STREAM.UPDATE.%", {**raw.config, "allow_direct": False})
     return client.object_store(store.bucket)
 
 
@@ -112,24 +121,29 @@ def test_listing_misses_nothing_while_others_write(listed: ObjectStore) -> None:
     """Each of the names is there all the time, so each is in every listing, once."""
     wanted = {f"{number}" for number in range(60)}
     listed.put_many((name, b"") for name in wanted)
-    done = threading.Event()
 
-    def overwrite() -> int:
-        turns = 0
-        while not done.is_set():
+    def overwrite() -> None:
+        for _ in range(20):
             listed.put_many((name, b"") for name in wanted)
-            turns += 1
-        return turns
 
     with ThreadPoolExecutor() as pool:
         writing = pool.submit(overwrite)
-        try:
-            for _ in range(60):
-                found = names(listed)
-                assert len(found) == len(wanted) and set(found) == wanted
-        finally:
-            done.set()
-        assert writing.result(TIMEOUT) > 5  # else this test shows nothing
+        while not writing.done():
+            found = names(listed)
+            assert len(found) == len(wanted) and set(found) == wanted
+        writing.result(TIMEOUT)
+
+
+def test_snapshot_of_one_that_lags_is_not_believed(
+    store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica, or a mirror, that has not seen the last change yet: the leader is asked."""
+    for stored in ([], ["a"]):
+        old = listing._take_snapshot(store._bucket, Deadline(TIMEOUT))
+        monkeypatch.setattr(listing, "_take_snapshot", Mock(return_value=old))
+        store.put("ab"[len(stored)], b"x")
+        assert names(store) == [*stored, "ab"[len(stored)]]
+        monkeypatch.undo()
 
 
 def test_iterating_may_stop_early(listed: ObjectStore, raw: RawBucket) -> None:

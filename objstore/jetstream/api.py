@@ -41,6 +41,8 @@ _T = TypeVar("_T")
 
 #: Nanoseconds in a second.
 NANOSECONDS = 1_000_000_000
+#: Subjects of a page that are asked for again with the next one; a page has 100,000.
+_OVERLAP = 1000
 
 
 class ErrorCode(IntEnum):
@@ -200,21 +202,24 @@ class JetStream:
             lambda: self.call(operation, body, deadline, twice=True), deadline, served=False
         )
 
-    def subjects(self, stream: str, pattern: str, timeout: float | None) -> Iterator[str]:
+    def stored_subjects(self, stream: str, subject: str, deadline: Deadline) -> Iterator[str]:
         """
-        Yield the subjects that have messages; `timeout` is for each page of 100,000.
+        Yield the subjects, of those that match `subject`, under which messages are stored.
 
-        Source: server API `$JS.API.STREAM.INFO`, `subjects_filter`.
+        The leader is asked page by page. Its pages are cut from a sorted list, which gets
+        shorter when messages are removed: so that none is passed over, they overlap.
         """
-        offset = 0
+        offset, last = 0, ""
         while True:
-            body = {"subjects_filter": pattern, "offset": offset}
-            info = self._look_up(f"STREAM.INFO.{stream}", body, Deadline(timeout))
-            page = info.get("state", {}).get("subjects") or {}
-            yield from page
-            offset += len(page)
-            if not page or offset >= int(info.get("total", 0)):
+            body = {"subjects_filter": subject, "offset": offset}
+            page = self._look_up(f"STREAM.INFO.{stream}", body, deadline)
+            deadline.extend()
+            subjects = page["state"].get("subjects") or {}
+            yield from (stored for stored in subjects if stored > last)
+            end = offset + len(subjects)
+            if end <= offset or end >= int(page.get("total", 0)):
                 return
+            offset, last = max(end - _OVERLAP, offset + 1), max(subjects)
 
     def delete_stream(self, stream: str, deadline: Deadline) -> None:
         """Delete a stream with all its messages and consumers."""
@@ -362,8 +367,11 @@ def parse_json(message: Message) -> dict[str, Any]:
 
     Raises:
         JetStreamError: If the answer is an error.
+        NoRespondersError: If nobody was there to answer.
         ProtocolError: If it cannot be read.
     """
+    if message.status == 503:
+        raise NoRespondersError("JetStream does not answer")
     try:
         fields = json.loads(str(message.payload, "utf-8"))
     except (ValueError, RecursionError) as error:

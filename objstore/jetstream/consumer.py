@@ -263,11 +263,13 @@ class OrderedConsumer:
             self._lost = True
             return None
         self._consumer_seq = message.consumer_seq
-        self.stream_seq, self._started = message.stream_seq, True
         if self._requests:
             self._requests[0][1] -= 1
             if self._requests[0][1] == 0:
                 self._requests.popleft()
+        if message.stream_seq <= self.stream_seq:
+            return None  # a replica that lags begins earlier than it was told (nats-server 2.10)
+        self.stream_seq, self._started = message.stream_seq, True
         return message
 
     def _take_status(self, answer: Message) -> None:

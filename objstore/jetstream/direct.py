@@ -70,6 +70,7 @@ class DirectGet:
         self.target = target
         self.exhausted = False
         self.up_to_seq = 0
+        self._stream = target.partition(".")[0]
         self._request = js.ask(f"DIRECT.GET.{target}", body, deadline, ahead=ahead)
         # nats-server 2.11 counts the message itself among those that follow it.
         self._surplus = str(self._request.inbox.link.info.get("version")).startswith("2.11.")
@@ -79,7 +80,8 @@ class DirectGet:
         Return the next message; None at the end, or when none came in time.
 
         Raises:
-            NoRespondersError: If the stream does not allow direct gets, or is gone.
+            NoRespondersError: If the stream does not allow direct gets, or is gone, or has an
+                old mirror answer for it.
             JetStreamError: If the server refuses, for one with code 413 when `multi_last`
                 matches more than 1,024 subjects.
             ConnectionLostError: If the connection breaks.
@@ -91,6 +93,9 @@ class DirectGet:
             message = from_direct(answer)
             if message.pending is None:
                 self.close()  # a single message, and no word of an end behind it
+                if answer.headers.fields.get("Nats-Stream") != [self._stream]:
+                    # Up to nats-server 2.9 a mirror numbers its messages in its own way.
+                    raise NoRespondersError("a mirror answers for the stream")
             elif self._surplus and message.pending:
                 message = message._replace(pending=message.pending - 1)
             return message

@@ -7,7 +7,7 @@ no other client tests is in `test_beyond.py`.
 
 Two variables of the environment choose what all this runs against:
 
-- `NATS_SERVER_BIN`: the nats-server program, of whatever version from 2.10 on. What an older
+- `NATS_SERVER_BIN`: the nats-server program, of whatever version from 2.9 on. What an older
   server cannot do is asserted to fail in the way that is documented.
 - `OBJSTORE_TEST_REPLICAS=3`: buckets have three replicas, on a cluster.
 """

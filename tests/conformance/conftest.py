@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 from objstore.client import Client
-from objstore.errors import BucketNotFoundError
+from objstore.errors import BucketNotFoundError, ObjStoreError
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.cluster import Cluster
+from tests.helpers import wait_until
 from tests.raw_bucket import RawBucket
 
 __all__: list[str] = []
@@ -102,3 +104,40 @@ def deny(make_server: Callable[..., LocalServer]) -> Iterator[Callable[[str], li
             ]
 
         yield deny
+
+
+@pytest.fixture
+def domains(make_server: Callable[..., LocalServer]) -> Iterator[tuple[Client, Client, Client]]:
+    """Clients at a hub, at its leaf node, and at the leaf node for the hub's domain."""
+    hub = make_server(
+        """
+        server_name: hub
+        jetstream { domain: hub }
+        leafnodes { listen: "127.0.0.1:-1" }
+        """
+    )
+    log = hub.log_path.read_text(encoding="utf-8")
+    (port,) = re.findall(r"leafnode connections on 127\.0\.0\.1:(\d+)", log)
+    leaf = make_server(
+        f"""
+        server_name: leaf
+        jetstream {{ domain: leaf }}
+        leafnodes {{ remotes: [ {{ url: "nats-leaf://127.0.0.1:{port}" }} ] }}
+        """
+    )
+    with (
+        Client(hub.url) as at_hub,
+        Client(leaf.url) as at_leaf,
+        Client(leaf.url, domain="hub") as through,
+    ):
+        wait_until(lambda: _answers(through))
+        yield at_hub, at_leaf, through
+
+
+def _answers(client: Client) -> bool:
+    """Whether the domain can be reached already."""
+    try:
+        list(client.object_store_names(timeout=0.5))
+    except ObjStoreError:
+        return False
+    return True

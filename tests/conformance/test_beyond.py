@@ -498,12 +498,12 @@ def test_fast_path_of_a_range(
 def test_fast_path_of_list(
     client: Client, store: ObjectStore, tapped: tuple[ObjectStore, Proxy]
 ) -> None:
-    """A listing is one request without a consumer, on servers from 2.11 on."""
+    """A listing takes no consumer: it is one request, and the leader's word on its end."""
     through, proxy = tapped
     store.put_many({f"{number}": b"data" for number in range(20)})
     tap = Tap(proxy)
     assert [info.name for info in through.list()] == [f"{number}" for number in range(20)]
-    assert ("consumer" in tap.asked) is (server_version(client) < (2, 11))
+    assert tap.asked == {"direct", "leader"}
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,9 +25,12 @@ from objstore.errors import (
     BucketLinkError,
     BucketNotFoundError,
     DigestMismatchError,
+    InvalidNameError,
     LinkError,
+    ObjectAlreadyExistsError,
     ObjectChangedError,
     ObjectNotFoundError,
+    PreconditionFailedError,
 )
 from objstore.models import ObjectInfo, ObjectLink
 from objstore.store import ObjectStore
@@ -141,6 +145,69 @@ def test_oddly_encoded_name_is_listed_and_read_by_its_info(
     assert name not in store
     with pytest.raises(ObjectNotFoundError):
         store.get(name)
+    # What is no key is not among the keys.
+    assert list(store) == list(store.mapping()) == []
+    assert len(store.mapping()) == 0
+
+
+@odd_names
+def test_oddly_encoded_object_is_changed_by_its_info(
+    store: ObjectStore, raw: RawBucket, foreign: Foreign, name: str, encode: Encode
+) -> None:
+    """In its place, where its writer finds it; the name itself is still free."""
+    subject = f"$O.{store.bucket}.M.{encode(name)}"
+    foreign.put(name, subject=subject)
+    (info,) = store.list()
+    assert info.subject == subject
+    assert store.get_info(info) == info
+    changed = store.update_meta(info, description="ours", if_revision=info.revision)
+    assert store.list() == [store.get_info(info)] == [store.get_info(changed)]
+    assert (changed.description, changed.subject) == ("ours", subject)
+    with pytest.raises(PreconditionFailedError):
+        store.delete(info, if_revision=info.revision)
+    store.put("other", b"other")
+    assert store.copy(info, "copy").subject == ""
+    assert store.get_bytes("copy") == DATA
+    store.delete(info)
+    store.delete(info)  # twice is fine
+    assert list(store) == ["other", "copy"]
+    assert store.get_info(info, show_deleted=True).deleted
+    assert info.nuid not in raw.chunks
+    with pytest.raises(ObjectNotFoundError):
+        store.get_info(info)
+    store.delete(info, purge=True)
+    assert subject not in raw.subjects()
+
+
+@odd_names
+def test_oddly_encoded_object_is_brought_to_its_right_place(
+    store: ObjectStore, raw: RawBucket, foreign: Foreign, name: str, encode: Encode
+) -> None:
+    """Without its bytes being moved; not over an object that is there already."""
+    subject = f"$O.{store.bucket}.M.{encode(name)}"
+    foreign.put(name, subject=subject)
+    (info,) = store.list()
+    store.put(name, b"in the way")
+    with pytest.raises(ObjectAlreadyExistsError):
+        store.update_meta(info, new_name=name)
+    store.delete(name)
+    store.update_meta(info, new_name=name)
+    assert store[name] == DATA
+    assert list(store) == [name]
+    assert store.get_info(name).nuid == info.nuid
+    assert subject not in raw.subjects()
+
+
+@pytest.mark.parametrize("subject", ["$O.other.M.YQ==", "a.b", "$O.{}.M.>", "$O.{}.C.YQ==", ">"])
+def test_info_with_a_subject_of_something_else_is_refused(store: ObjectStore, subject: str) -> None:
+    """Before anything is sent: it could be somebody else's, or everybody's."""
+    info = replace(store.put("a", b"data"), subject=subject.format(store.bucket))
+    for operation in (store.get_info, store.delete):
+        with pytest.raises(InvalidNameError):
+            operation(info)
+    with pytest.raises(InvalidNameError):
+        store.update_meta(info, description="d")
+    assert store["a"] == b"data"
 
 
 @odd_names
@@ -634,6 +701,7 @@ def meta_with(**fields: Any) -> bytes:
 UNUSABLE = {
     "nothing": b"",
     "not JSON": b'{"name":"a",',
+    "a byte order mark": b"\xef\xbb\xbf" + meta_with(),
     "not UTF-8": b'{"name":"\xff"}',
     "null": b"null",
     "a list": b"[]",

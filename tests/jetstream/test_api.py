@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import objstore.jetstream.api as api_module
 from objstore.core.connection import Connection
 from objstore.core.deadline import Deadline
 from objstore.core.options import make_options
@@ -93,6 +94,32 @@ def test_info_counts_subjects_if_asked(js: JetStream, stream: str) -> None:
     info = js.stream_info(stream, deadline(), subjects_filter=f"{stream}.>")
     assert info["state"]["subjects"] == {f"{stream}.a": 2, f"{stream}.b": 1}
     assert "subjects" not in js.stream_info(stream, deadline())["state"]
+
+
+def test_stored_subjects_are_those_that_match(js: JetStream, stream: str) -> None:
+    for subject in ("a.x", "b", "a.y", "a.x"):
+        publish(js, f"{stream}.{subject}")
+    wanted = [f"{stream}.a.x", f"{stream}.a.y"]
+    assert list(js.stored_subjects(stream, f"{stream}.a.>", deadline())) == wanted
+    assert list(js.stored_subjects(stream, f"{stream}.c", deadline())) == []
+
+
+@pytest.mark.parametrize("removed", [0, 1, 2])
+def test_pages_of_subjects_overlap(monkeypatch: pytest.MonkeyPatch, removed: int) -> None:
+    """Each is named once, and none is passed over when others go between two pages."""
+    monkeypatch.setattr(api_module, "_OVERLAP", 2)
+    stored = list("abcdefghij")
+
+    def answer(conn: FakeConnection, command: Command) -> None:
+        body = json.loads(command.payload)
+        assert body["subjects_filter"] == ">"
+        page = stored[body["offset"] :][:4]
+        reply = {"total": len(stored), "state": {"subjects": dict.fromkeys(page, 1)}}
+        conn.reply(command, reply)
+        del stored[: removed if len(stored) == 10 else 0]
+
+    with answering(answer) as (js, _):
+        assert list(js.stored_subjects("s", ">", deadline())) == list("abcdefghij")
 
 
 def test_streams_are_found_by_a_subject(js: JetStream, stream: str) -> None:
@@ -375,6 +402,11 @@ def test_no_jetstream_is_told_at_once() -> None:
     with answering(nobody) as (js, _):
         with pytest.raises(NoRespondersError, match="enabled"):
             js.stream_info("s", deadline())
+
+
+def test_nobody_who_answers_is_no_answer_that_cannot_be_read() -> None:
+    with pytest.raises(NoRespondersError):
+        parse_json(message(b"", b"NATS/1.0 503\r\n\r\n"))
 
 
 def test_silence_is_a_timeout() -> None:

@@ -462,6 +462,18 @@ def test_gap_makes_a_new_consumer(order: list[int]) -> None:
         assert fake.count["create"] == 2
 
 
+def test_what_lies_before_the_start_is_passed_over() -> None:
+    """A replica that lags begins at its own end, which is before where it should begin."""
+
+    def early(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        for index in range(3):
+            fake.deliver_as(conn, command, fake.messages[index], index + 1, 2 - index)
+
+    with scripted(pull=early) as (fake, js), reading(js, start_seq=3) as consumer:
+        assert take(consumer, 1) == [2]
+        assert fake.count["create"] == 1
+
+
 def test_silence_makes_a_new_consumer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where heartbeats are missing, the server has forgotten us."""
     monkeypatch.setattr(consumer_module, "_SILENCE", 0.1)

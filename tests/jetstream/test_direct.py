@@ -154,7 +154,12 @@ def scripted(*answers: Any) -> FakeServer:
     return FakeServer(script)
 
 
-PLACE = {"Nats-Subject": "a", "Nats-Sequence": "5", "Nats-Time-Stamp": "2026-01-02T03:04:05Z"}
+PLACE = {
+    "Nats-Stream": "s",
+    "Nats-Subject": "a",
+    "Nats-Sequence": "5",
+    "Nats-Time-Stamp": "2026-01-02T03:04:05Z",
+}
 
 
 @pytest.mark.parametrize(
@@ -184,6 +189,25 @@ def test_old_server_sends_one_message_and_no_end() -> None:
         message = direct.next(TIMEOUT)
         assert message is not None and message.pending is None
         assert direct.exhausted
+        connection.close()
+
+
+@pytest.mark.parametrize("numbers_are_the_streams", [True, False])
+def test_mirror_may_answer_if_it_keeps_the_numbers(numbers_are_the_streams: bool) -> None:
+    """As those do whose server says what follows; an old one's may be its own."""
+    place = {**PLACE, "Nats-Stream": "mirror"}
+    if numbers_are_the_streams:
+        place["Nats-Num-Pending"] = "1"
+    with scripted((b"x", place)) as server:
+        connection = Connection(make_options(server.url))
+        direct = DirectGet(JetStream(connection), "s", {"seq": 1, "batch": 5}, deadline())
+        if numbers_are_the_streams:
+            assert direct.next(TIMEOUT) is not None
+            direct.close()
+        else:
+            with pytest.raises(NoRespondersError, match="mirror"):
+                direct.next(TIMEOUT)
+            assert direct.exhausted
         connection.close()
 
 

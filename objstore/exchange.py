@@ -1,0 +1,82 @@
+"""Many requests about a bucket at once, from one thread: all go out in one write."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from objstore.bucket import Bucket
+from objstore.core.deadline import Deadline
+from objstore.core.protocol import Buffer, Message
+from objstore.core.subscription import Inbox
+from objstore.errors import ObjStoreError, RequestTimeoutError
+
+__all__ = ["Exchange"]
+
+#: Seconds without an answer after which it is asked whether there will be one.
+_DOUBT = 1.0
+
+
+class Exchange:
+    """
+    Requests, numbered, and their answers.
+
+    Args:
+        deadline: Every answer extends it.
+    """
+
+    def __init__(self, bucket: Bucket, deadline: Deadline) -> None:
+        self._bucket = bucket
+        self._connection = bucket.js.connection
+        self._deadline = deadline
+        self._inbox: Inbox = self._connection.inbox(deadline)
+        self._buffers: list[Buffer] = []
+        self._waiting: set[int] = set()
+
+    def __enter__(self) -> Exchange:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._inbox.close()
+
+    def add(
+        self,
+        number: int,
+        subject: str,
+        payload: Buffer,
+        headers: dict[str, str] | None = None,
+    ) -> None:
+        """Add a request."""
+        reply = self._inbox.subject(number)
+        self._buffers += self._connection.encode(subject, payload, reply, headers, self._deadline)
+        self._inbox.published.add(subject)
+        self._waiting.add(number)
+
+    def send(self) -> None:
+        """Send what was added."""
+        if self._buffers:
+            self._connection.send(self._buffers, self._deadline, link=self._inbox.link)
+
+    def answers(self) -> Iterator[tuple[int, Message]]:
+        """Yield number and answer of every request, as they come."""
+        while self._waiting:
+            message = self._inbox.next(self._deadline.at_most(_DOUBT))
+            if message is None:
+                if self._deadline.expired:
+                    raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
+                self._bucket.check_exists(self._deadline.at_most(_DOUBT))
+                continue
+            number = self._inbox.number(message)
+            if number in self._waiting:
+                self._deadline.extend()
+                self._waiting.remove(number)
+                yield number, message
+
+    def settle(self, deadline: Deadline) -> None:
+        """Wait for the answers, whatever they are, so that a purge comes last."""
+        with contextlib.suppress(ObjStoreError):
+            while self._waiting:
+                message = self._inbox.next(deadline.remaining())
+                if message is None:
+                    return
+                self._waiting.discard(self._inbox.number(message))
