@@ -161,7 +161,7 @@ def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
         ("get", lambda store: store.get("a")),
         ("get", lambda store: list(store.get_many(["a"]))),
         ("info", lambda store: store.status()),
-        ("create", lambda store: store.list()),
+        ("info", lambda store: store.list()),
         ("create", lambda store: begin_watch(store)),
     ],
 )

@@ -20,7 +20,7 @@ from objstore.client import Client
 from objstore.core.deadline import Deadline
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
-from tests.cluster import Cluster, wait_until_reachable
+from tests.cluster import Cluster
 
 pytestmark = [
     pytest.mark.slow,
@@ -74,7 +74,6 @@ def test_paused_leader(cluster: Cluster) -> None:
     with ExitStack() as stack:
         main = stack.enter_context(Client(cluster.url))
         store = main.create_object_store("b", replicas=3)
-        wait_until_reachable(store)
         store.put_many({name: name.encode() for name in "abcd"})
         leader = leader_of(cluster, store)
         others = ",".join(node.url for node in cluster.nodes if node is not leader)
@@ -116,7 +115,6 @@ def test_writer_and_reader_on_followers_that_lag(cluster: Cluster) -> None:
     stop = threading.Event()
     with Client(cluster.url) as busy, ExitStack() as stack:
         store = busy.create_object_store("b", replicas=3)
-        wait_until_reachable(store)
         stores = [stack.enter_context(Client(node.url)).object_store("b") for node in cluster.nodes]
 
         def load() -> None:
