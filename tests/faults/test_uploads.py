@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import pytest
 
 from objstore.client import Client
+from objstore.errors import NoRespondersError, RequestTimeoutError
+from objstore.models import ObjectInfo
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.cluster import Cluster
-from tests.helpers import pattern
+from tests.helpers import pattern, wait_until
 from tests.raw_bucket import RawBucket
 
 pytestmark = [
@@ -48,8 +48,8 @@ def leader(cluster: Cluster, raw: RawBucket) -> LocalServer:
     return cluster.nodes[int(name.rpartition("-")[2])]
 
 
-def put_and(store: ObjectStore, *actions: Callable[[], object]) -> None:
-    """Put the data, with actions on the way, and check that all of it is there, once."""
+def put_and(store: ObjectStore, *actions: Callable[[], object]) -> ObjectInfo:
+    """Put the data, with actions on the way."""
     places = {len(DATA) * n // (len(actions) + 1): action for n, action in enumerate(actions, 1)}
     done = 0
 
@@ -61,9 +61,23 @@ def put_and(store: ObjectStore, *actions: Callable[[], object]) -> None:
 
     info = store.put("a", DATA, callback=act)
     assert not places
+    return info
+
+
+def check(store: ObjectStore, info: ObjectInfo) -> None:
+    """Wait until the data is stored, once and in order, and nothing else is."""
     raw = RawBucket(store._bucket.js.connection, "b")
-    assert raw.chunks == {info.nuid: info.chunks}
-    assert store.get_bytes("a") == DATA
+
+    def is_stored() -> bool:
+        try:
+            data = b"".join(message["data"] for message in raw.chunk_messages(info.nuid))
+            return raw.chunks == {info.nuid: info.chunks} and data == DATA
+        except (KeyError, NoRespondersError, RequestTimeoutError):
+            return False
+
+    # A leader that was paused goes on answering for a moment, with what it knows.
+    wait_until(is_stored)
+    assert raw.meta("a")["nuid"] == info.nuid
 
 
 def test_leader_that_steps_down(store: ObjectStore, cluster: Cluster) -> None:
@@ -72,7 +86,8 @@ def test_leader_that_steps_down(store: ObjectStore, cluster: Cluster) -> None:
 
     with Client(cluster.url) as admin:
         raw = RawBucket(admin._connection, "b")
-        put_and(store, step_down, step_down, step_down)
+        info = put_and(store, step_down, step_down, step_down)
+    check(store, info)
 
 
 @pytest.mark.parametrize("is_near", [True, False])
@@ -80,7 +95,8 @@ def test_leader_that_is_killed(cluster: Cluster, store: ObjectStore, is_near: bo
     """The one that the client is connected to, or another."""
     killed, client = near(cluster, store, is_near=is_near)
     with client:
-        put_and(client.object_store("b"), lambda: os.kill(killed.pid, signal.SIGKILL))
+        info = put_and(client.object_store("b"), lambda: os.kill(killed.pid, signal.SIGKILL))
+        check(client.object_store("b"), info)
 
 
 @pytest.mark.parametrize("is_near", [True, False])
@@ -95,12 +111,10 @@ def test_leader_that_is_paused(cluster: Cluster, store: ObjectStore, is_near: bo
 
     try:
         with client:
-            put_and(client.object_store("b"), pause)
+            info = put_and(client.object_store("b"), pause)
     finally:
         wake.join()
-    raw = RawBucket(store._bucket.js.connection, "b")
-    info: Any = json.loads(raw.meta_message("a")["data"])  # type: ignore[index]
-    assert raw.chunks == {info["nuid"]: info["chunks"]}
+    check(store, info)
 
 
 def near(cluster: Cluster, store: ObjectStore, *, is_near: bool) -> tuple[LocalServer, Client]:
