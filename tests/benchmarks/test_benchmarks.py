@@ -1,0 +1,49 @@
+"""The benchmarks run, with every case and client, and know what they have measured."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.clients.base import Job
+from tests.benchmarks.goals import GOALS
+from tests.benchmarks.results import Results
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_goals_are_about_cases() -> None:
+    """No goal is out of reach because of a slip of the pen."""
+    keys = {case.key for case in CASES}
+    assert {goal.case for goal in GOALS} | {g.than_case for g in GOALS if g.than_case} <= keys
+
+
+def test_workers_share_the_calls() -> None:
+    """Each call is made once."""
+    job = Job("info", list(range(10)), workers=3)
+    assert sorted(call for part in job.parts for call in part) == job.calls
+
+
+@pytest.mark.slow
+def test_benchmarks_run(tmp_path: Path) -> None:
+    """Small, in one round: no client fails, and every case has a figure for every client."""
+    output = tmp_path / "results.json"
+    words = ["--rounds", "1", "--scale", "0.002", "--output", str(output)]
+    run = subprocess.run(
+        [sys.executable, "-m", "tests.benchmarks", *words],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    results = Results.load(output)
+    assert list(results.cases) == [case.key for case in CASES]
+    for key, case in results.cases.items():
+        for client, samples in case["samples"].items():
+            assert [sample.get("error") for sample in samples] == [None], f"{key}, {client}"
+    assert "goals are met" in run.stdout
