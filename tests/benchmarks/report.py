@@ -20,7 +20,7 @@ def show_case(results: Results, key: str) -> str:
         if errors or figure is None:
             lines.append(f"  {client:9} {failures} failures: {errors[0] if errors else '?'}")
             continue
-        line = f"  {client:9} {figure:}"
+        line = f"  {client:9} {figure}"
         if base is not None and client != "objstore" and figure.median:
             line += f"  objstore {base.median / figure.median:.2f} ×"
         lines.append(line + _cpu(results, key, client) + _extra(results, key, client))
@@ -54,4 +54,6 @@ def show_goals(results: Results) -> str:
         for row in rows
     ]
     met = sum(row[3] == "met" for row in rows)
-    return "\n".join([*lines, f"{met} of {len(rows)} goals are met"])
+    lines.append(f"{met} of {len(rows)} goals are met")
+    lines.append(f"other programs used {results.others():.0%} of the processors meanwhile")
+    return "\n".join(lines)

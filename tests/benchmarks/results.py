@@ -23,6 +23,10 @@ __all__ = ["FILE", "Figure", "Results", "describe_machine"]
 FILE = Path(__file__).parent / "results.json"
 
 
+#: Seconds that make a sample long enough to count ticks of the clock in it.
+_LONG = 0.2
+
+
 @dataclass(frozen=True)
 class Figure:
     """One number of several samples."""
@@ -33,9 +37,16 @@ class Figure:
     def median(self) -> float:
         return statistics.median(self.values)
 
-    def __format__(self, unit: str) -> str:
-        low, high = min(self.values), max(self.values)
-        spread = f" [{show(low)}..{show(high)}]" if len(self.values) > 1 else ""
+    @property
+    def low(self) -> float:
+        return min(self.values)
+
+    @property
+    def high(self) -> float:
+        return max(self.values)
+
+    def __str__(self) -> str:
+        spread = f" [{show(self.low)}..{show(self.high)}]" if len(self.values) > 1 else ""
         return f"{show(self.median)}{spread}"
 
 
@@ -80,6 +91,17 @@ class Results:
             "left_out": case.left_out,
             "samples": samples,
         }
+
+    def others(self) -> float:
+        """The share of the machine that other programs had meanwhile, as a median."""
+        shares = [
+            sample.get("others", 0.0)
+            for case in self.cases.values()
+            for samples in case["samples"].values()
+            for sample in samples
+            if sample.get("seconds", 0) > _LONG
+        ]
+        return statistics.median(shares) if shares else 0.0
 
     def figure(self, key: str, client: str, what: str = "value") -> Figure | None:
         """

@@ -16,6 +16,7 @@ from pathlib import Path
 __all__ = [
     "copied_bytes",
     "cpu_of",
+    "cpu_of_machine",
     "forget_peak",
     "make_copy_counter",
     "own_usage",
@@ -68,6 +69,16 @@ def cpu_of(pid: int) -> float:
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+def cpu_of_machine() -> float:
+    """Seconds of CPU that all of its programs have used; 0 where that cannot be known."""
+    try:
+        fields = Path("/proc/stat").read_text().split(maxsplit=9)[1:9]
+    except OSError:
+        return 0.0
+    user, nice, system, _idle, _waiting, irq, softirq, stolen = map(int, fields)
+    return (user + nice + system + irq + softirq + stolen) / _TICK
 
 
 def own_usage() -> dict[str, float]:

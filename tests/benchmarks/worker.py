@@ -8,6 +8,7 @@ authority come first; then a `Job` is answered by a sample, a dict of numbers:
     cpu         seconds of CPU of this process
     server_cpu  of the server
     memory      MiB by which the peak has grown
+    others      share of the machine's CPU that other programs have used meanwhile
     wakeups     how often a thread of this process went to sleep and was woken up
     failures    calls that raised; `error` is what the first one raised
     calls ...   system calls by name, if asked for
@@ -130,6 +131,7 @@ def _measure(client: Any, job: Job, server_pid: int) -> dict[str, Any]:
         with _busy() if job.busy else contextlib.nullcontext():
             copied = usage.copied_bytes()
             server = usage.cpu_of(server_pid)
+            machine = usage.cpu_of_machine()
             usage.forget_peak()
             before = usage.own_usage()
             start = time.perf_counter()
@@ -137,14 +139,18 @@ def _measure(client: Any, job: Job, server_pid: int) -> dict[str, Any]:
             seconds = time.perf_counter() - start
             after = usage.own_usage()
             server = usage.cpu_of(server_pid) - server
+            machine = usage.cpu_of_machine() - machine
             if copied is not None:
                 copied = (usage.copied_bytes() or 0) - copied
     client.finish()
     failures = [result for result in results if isinstance(result, Exception)]
     own = [result for result in results if isinstance(result, float)]
+    used = {key: after[key] - before[key] for key in after}
+    others = (machine - server - used["cpu"]) / (seconds * (os.cpu_count() or 1))
     sample: dict[str, Any] = {
         "seconds": sum(own) if own else seconds,
-        **{key: after[key] - before[key] for key in after},
+        **used,
+        "others": max(0.0, others),
         "server_cpu": server,
         "failures": len(failures),
         **client.figures,
