@@ -182,7 +182,7 @@ CASES = [
     Case("connect", "connect", "connect", "ms", count=20),
     _large("memory-put", "memory: put {size}", "put_memory", unit="MiB"),
     _large("memory-get", "memory: get {size}", "get_null", unit="MiB"),
-    _large("busy-put", "put {size} beside a busy thread", "put_bytes", 16 * MIB, busy=True),
+    _large("busy-put", "put {size} beside a busy thread", "put_file", 16 * MIB, busy=True),
     _large("busy-get", "get {size} beside a busy thread", "get_null", 16 * MIB, busy=True),
     Case(
         "writers-4",

@@ -70,6 +70,7 @@ def _axes(title: str, rows: int) -> tuple[Any, Any]:
     axes.grid(axis="x", color="#e2e8f0", linewidth=0.8)
     axes.set_axisbelow(True)
     axes.invert_yaxis()
+    axes.margins(x=0.1)  # room for numbers
     return figure, axes
 
 

@@ -11,7 +11,8 @@ import pytest
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.clients.base import Job
 from tests.benchmarks.goals import GOALS
-from tests.benchmarks.results import Results
+from tests.benchmarks.page import PAGE, render
+from tests.benchmarks.results import FILE, Results
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,6 +27,12 @@ def test_workers_share_the_calls() -> None:
     """Each call is made once."""
     job = Job("info", list(range(10)), workers=3)
     assert sorted(call for part in job.parts for call in part) == job.calls
+
+
+def test_page_shows_the_last_run() -> None:
+    """`python -m tests.benchmarks.page` was run after it."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert render(page, Results.load(FILE)) == page
 
 
 @pytest.mark.slow

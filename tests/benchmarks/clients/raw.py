@@ -128,7 +128,10 @@ class Client(BlockingClient):
 
     def _ask(self, subject: str, body: Any = None) -> tuple[bytes, memoryview]:
         self._send(self._pub(subject, b"" if body is None else json.dumps(body).encode()))
-        return self._message()[1:]
+        while True:
+            subject, headers, payload = self._message()
+            if subject.startswith(b"_INBOX."):  # else of a consumer that is gone
+                return headers, payload
 
     # The bucket
 

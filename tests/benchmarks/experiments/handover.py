@@ -5,7 +5,10 @@ and hands over matter?
 A peer in another process echoes 100 bytes; the time of one exchange, and the CPU of our
 process for it.
 
-Finding: see the output at the end of this docstring.
+Finding: about 8 us of CPU for an answer (13 to 15 us instead of 5), and 2 to 10 us of time;
+`SimpleQueue` is the cheapest way, with a timeout or not, and a `poll` before each `recv` can
+hardly be seen. `Event` and a lock with a timeout are slower. Two answers make a get, so a reader
+thread costs some 16 us of it: little beside what Python code around it takes.
 """
 
 from __future__ import annotations
