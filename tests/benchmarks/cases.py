@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-__all__ = ["CASES", "CLIENTS", "Case", "scaled", "show_size"]
+__all__ = ["CASES", "CLIENTS", "Case", "object_names", "scaled", "show_size"]
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 
@@ -70,9 +71,22 @@ class Case:
         return self.unit in ("MiB", "calls", "copies")
 
     @property
+    def calls(self) -> list[Any]:
+        """What the operation is called with."""
+        if self.many:
+            return [object_names(self.many)] * self.count
+        names = object_names(self.stored or self.count)
+        return [names[number % len(names)] for number in range(self.count)]
+
+    @property
     def objects(self) -> int:
         """Objects that one sample moves."""
         return self.count * max(1, self.many)
+
+
+def object_names(count: int) -> list[str]:
+    """Names of so many objects."""
+    return [f"o{number}" for number in range(count)]
 
 
 def show_size(size: int) -> str:

@@ -44,7 +44,7 @@ class Verdict:
 
 
 def _most(case: str, bound: float, **more: str) -> Goal:
-    return Goal(case, bound, most=True, **more)  # type: ignore[arg-type]
+    return Goal(case, bound, most=True, **more)
 
 
 GOALS = [

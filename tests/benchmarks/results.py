@@ -78,8 +78,11 @@ class Results:
         rounded = json.loads(
             json.dumps(asdict(self)), parse_float=lambda text: round(float(text), 6)
         )
-        lines = json.dumps(rounded, indent=1)
-        path.write_text(f"{lines}\n", encoding="utf-8")
+        # A line for each sample.
+        text = re.sub(
+            r"\{[^{}]*\}", lambda m: " ".join(m[0].split()), json.dumps(rounded, indent=1)
+        )
+        path.write_text(f"{text}\n", encoding="utf-8")
 
     def add(self, case: Case, samples: dict[str, list[dict[str, Any]]]) -> None:
         self.cases[case.key] = {
@@ -149,6 +152,8 @@ def _value(case: dict[str, Any], sample: dict[str, Any], what: str) -> float | N
         return float(seconds / case["objects"] * 1e6)
     if what == "wake-ups per chunk":
         return float(sample["wakeups"] / chunks)
+    if what == "failures":
+        return float(sample.get("failures", 1))
     value = sample.get(what)
     return None if value is None else float(value)
 

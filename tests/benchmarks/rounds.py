@@ -22,9 +22,9 @@ import trustme
 
 import objstore
 from tests.benchmarks import usage
-from tests.benchmarks.cases import CLIENTS, Case
+from tests.benchmarks.cases import CLIENTS, Case, object_names
 from tests.benchmarks.clients.base import Job
-from tests.benchmarks.clients.data import pattern, write_pattern
+from tests.benchmarks.clients.data import Pattern, pattern, write_pattern
 from tests.benchmarks.worker import Worker
 
 __all__ = ["Bench", "why_missing"]
@@ -165,19 +165,16 @@ class Bench:
         store = self.helper(case.tls).create_object_store(f"bench-{next(self._numbers)}")
         if case.stored > 1:
             data = pattern(case.size)
-            store.put_many((f"o{number}", data) for number in range(case.stored))
+            store.put_many((name, data) for name in object_names(case.stored))
         elif case.stored:
-            store.put("o0", pattern(case.size))
+            store.put("o0", Pattern(case.size))
         return store.bucket
 
     def _sample(self, client: str, case: Case, bucket: str, source: Path) -> dict[str, Any]:
-        names = [f"o{number}" for number in range(case.objects)]
         target = self._directory / "target"
         job = Job(
             case.operation,
-            [names] * case.count
-            if case.many
-            else [names[n % max(1, case.stored or case.count)] for n in range(case.count)],
+            case.calls,
             bucket=bucket,
             size=case.size,
             workers=case.workers,

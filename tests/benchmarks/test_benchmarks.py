@@ -36,6 +36,7 @@ def test_page_shows_the_last_run() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_benchmarks_run(tmp_path: Path) -> None:
     """Small, in one round: no client fails, and every case has a figure for every client."""
     output = tmp_path / "results.json"
@@ -53,4 +54,6 @@ def test_benchmarks_run(tmp_path: Path) -> None:
     for key, case in results.cases.items():
         for client, samples in case["samples"].items():
             assert [sample.get("error") for sample in samples] == [None], f"{key}, {client}"
+        found = {sample.get("found") for ones in case["samples"].values() for sample in ones}
+        assert len(found) == 1, f"{key}: not all clients have found the same"
     assert "goals are met" in run.stdout

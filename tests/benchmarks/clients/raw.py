@@ -129,8 +129,8 @@ class Client(BlockingClient):
     def _ask(self, subject: str, body: Any = None) -> tuple[bytes, memoryview]:
         self._send(self._pub(subject, b"" if body is None else json.dumps(body).encode()))
         while True:
-            subject, headers, payload = self._message()
-            if subject.startswith(b"_INBOX."):  # else of a consumer that is gone
+            origin, headers, payload = self._message()
+            if origin.startswith(b"_INBOX."):  # else of a consumer that is gone
                 return headers, payload
 
     # The bucket
@@ -350,8 +350,8 @@ class Client(BlockingClient):
         self._send([b"".join(buffers)])
         answers = [b""] * len(subjects)
         for _ in subjects:
-            subject, _, payload = self._message()
-            answers[int(subject.rpartition(b".")[2])] = bytes(payload)
+            origin, _, payload = self._message()
+            answers[int(origin.rpartition(b".")[2])] = bytes(payload)
         return answers
 
     # The rest
@@ -368,11 +368,10 @@ class Client(BlockingClient):
         consumer = self._consume(f"{self.prefix}.M.>", "last_per_subject")
         left = self.consumer["num_pending"]
         request = self._pub(consumer, json.dumps({"batch": 4096}).encode(), "pull")
-        infos = []
+        infos: list[Any] = []
         self._send(request)
         while left > len(infos):
-            _, _, payload = self._message()
-            infos.append(json.loads(bytes(payload)))
+            infos.append(json.loads(bytes(self._message()[2])))
             if len(infos) % 4096 == 0:
                 self._send(request)
         self._forget(consumer)

@@ -48,7 +48,7 @@ def count(operation: Callable[[], object]) -> Counter[str]:
         for _ in range(OPERATIONS):
             run()
         sys.setprofile(None)
-    threading.setprofile(None)  # type: ignore[arg-type]
+    threading.setprofile(None)
     return calls
 
 
