@@ -8,8 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from objstore.server import LocalServer
+from objstore.store import ObjectStore
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.clients.base import Job
+from tests.benchmarks.clients.data import pattern, write_pattern
+from tests.benchmarks.clients.raw import Client
 from tests.benchmarks.goals import GOALS
 from tests.benchmarks.page import PAGE, render
 from tests.benchmarks.results import FILE, Results
@@ -33,6 +37,24 @@ def test_page_shows_the_last_run() -> None:
     """`python -m tests.benchmarks.page` was run after it."""
     page = PAGE.read_text(encoding="utf-8")
     assert render(page, Results.load(FILE)) == page
+
+
+@pytest.mark.parametrize("operation", ["put_memory", "put_bytes", "put_file", "put_many"])
+def test_floor_stores_real_objects(
+    operation: str, server: LocalServer, store: ObjectStore, tmp_path: Path
+) -> None:
+    """It may leave out everything but what makes an object one."""
+    size = 1000 if operation == "put_many" else 3_000_000
+    write_pattern(tmp_path / "source", size)
+    names = ["a", "b"]
+    calls = [names] if operation == "put_many" else names
+    raw = Client(server.url, None)
+    raw.start()
+    raw.prepare(Job(operation, calls, store.bucket, size, source=tmp_path / "source"))
+    assert raw.run() == [None] * len(calls)
+    raw.stop()
+    assert [info.name for info in store.list()] == names
+    assert all(store.get_bytes(name) == pattern(size) for name in names)
 
 
 @pytest.mark.slow

@@ -13,6 +13,7 @@ import hashlib
 import itertools
 import json
 import random
+import secrets
 import socket
 import ssl
 import time
@@ -38,6 +39,7 @@ RANGE = 64 << 10
 
 Message = tuple[bytes, bytes, memoryview]  # subject, headers, payload
 
+_prefix = secrets.token_hex(6)
 _numbers = itertools.count(1)
 
 
@@ -169,7 +171,7 @@ class Client(BlockingClient):
             self._put(name, _blocks(pipe))
 
     def _put(self, name: str, blocks: Iterable[memoryview]) -> None:
-        nuid = f"raw{next(_numbers)}{random.getrandbits(64):x}"
+        nuid = _next_nuid()
         subject = f"{self.prefix}.C.{nuid}"
         sha = hashlib.sha256()
         size = chunks = acked = 0
@@ -225,7 +227,7 @@ class Client(BlockingClient):
     def put_many(self, names: list[str]) -> None:
         data, digest = self.data, hashlib.sha256(self.data).digest()
         for start in range(0, len(names), BATCH):
-            batch = [(name, f"raw{next(_numbers)}") for name in names[start : start + BATCH]]
+            batch = [(name, _next_nuid()) for name in names[start : start + BATCH]]
             buffers: list[Any] = []
             for name, nuid in batch:
                 buffers += self._pub(f"{self.direct}.{self._meta_subject(name)}")
@@ -383,6 +385,10 @@ class Client(BlockingClient):
         seconds = time.perf_counter() - start
         sock.close()
         return seconds
+
+
+def _next_nuid() -> str:
+    return f"{_prefix}{next(_numbers):010}"
 
 
 def _blocks(file: Any) -> Iterator[memoryview]:
