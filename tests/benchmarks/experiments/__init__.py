@@ -1,0 +1,1 @@
+"""Experiments: each script opens with its question and what was found."""
