@@ -172,7 +172,10 @@ class ObjectStoreFileSystem(AbstractFileSystem):
         if trees is None:
             trees = {} if self._trees is None else self._trees
         if bucket not in trees:
-            infos = self._store(bucket).list()
+            try:
+                infos = self._store(bucket).list()
+            except InvalidNameError as error:
+                raise _not_found(bucket) from error
             trees[bucket] = Tree(bucket, map(self._entry, infos))
         return trees[bucket]
 

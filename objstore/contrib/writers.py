@@ -5,7 +5,6 @@ exception, commits nothing.
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Callable
 from types import TracebackType
@@ -82,6 +81,35 @@ class _OuterWriter(io.RawIOBase):
         pass
 
 
+class _Tap(io.RawIOBase):
+    """
+    Hands bytes to a writer until it is shut, and then to nobody.
+
+    Compressors write their end whenever they are closed, or collected.
+    """
+
+    def __init__(self, writer: Any) -> None:
+        super().__init__()
+        self._writer = writer
+        self._position = 0
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        count = memoryview(data).nbytes
+        if self._writer is not None:
+            self._writer.write(data)
+        self._position += count
+        return count
+
+    def tell(self) -> int:
+        return self._position
+
+    def shut(self) -> None:
+        self._writer = None
+
+
 class CompressedWriter(_OuterWriter):
     """
     A compressor and the writer below it, closed as one: compressors leave what is below open.
@@ -91,7 +119,8 @@ class CompressedWriter(_OuterWriter):
     """
 
     def __init__(self, writer: Any, compress: Callable[..., Any]) -> None:
-        super().__init__(writer, compress(writer, mode="w"))
+        self._tap = _Tap(writer)
+        super().__init__(writer, compress(self._tap, mode="w"))
 
     def close(self) -> None:
         """Write the end of the compressed data, and close the writer below."""
@@ -107,9 +136,12 @@ class CompressedWriter(_OuterWriter):
 
     def abort(self) -> None:
         """Give up: the object stays as it was. Twice is fine."""
+        self._tap.shut()
+        self._target.close()
         super().abort()
-        with contextlib.suppress(Exception):  # the end has nowhere to go
-            self._target.close()
+
+    def __del__(self) -> None:
+        self._tap.shut()
 
 
 class TransactionWriter(_OuterWriter):
