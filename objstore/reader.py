@@ -196,6 +196,7 @@ class ObjectReader(io.RawIOBase):
 
     def __iter__(self) -> Iterator[bytes]:
         """Return the lines that are left; other calls in between are heeded."""
+        # Not the reader itself, as with other files: a generator needs no call for each line.
         self._check_usable()
         return self._iterate_lines()
 
