@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-# isort: split
 import pynats2
 import pytest
 import trustme
