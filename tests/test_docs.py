@@ -69,7 +69,9 @@ def test_examples_print_what_the_page_shows(
 ) -> None:
     """Each block is run as a reader would run it."""
     for module in NEEDS.get(page, []):
-        pytest.importorskip(module, reason=f"{module} is not installed (extra test-data)")
+        version = "3" if module == "zarr" else None
+        reason = f"{module} is not installed, or too old (extra test-data)"
+        pytest.importorskip(module, minversion=version, reason=reason)
     if page in NEEDS:
         request.getfixturevalue("filesystem")  # closes those that the page makes
     monkeypatch.chdir(tmp_path)

@@ -98,6 +98,7 @@ def test_dask(url: str, frame: Any) -> None:
 
 
 def test_zarr(url: str) -> None:
+    pytest.importorskip("zarr", minversion="3")
     zarr, numpy = need("zarr", "numpy")
     data = numpy.arange(10_000).reshape(100, 100)
     store = zarr.storage.FsspecStore.from_url(f"{url}/z")
