@@ -109,13 +109,14 @@ def test_zarr(url: str) -> None:
     assert list(again) == ["a"]
 
 
-def test_xarray(url: str) -> None:
-    xarray, numpy, fsspec, _, _ = need("xarray", "numpy", "fsspec", "zarr", "h5netcdf")
+def test_xarray(url: str, filesystem: Any, tmp_path: Path) -> None:
+    pytest.importorskip("zarr", minversion="3")
+    xarray, numpy, fsspec, *_ = need("xarray", "numpy", "fsspec", "h5netcdf", "h5py")
     data = xarray.Dataset({"t": (("x", "y"), numpy.arange(600.0).reshape(20, 30))})
     data.to_zarr(f"{url}/x.zarr")
     assert xarray.open_zarr(f"{url}/x.zarr").identical(data)
-    with fsspec.open(f"{url}/x.nc", "wb") as file:
-        file.write(bytes(data.to_netcdf(engine="h5netcdf")))
+    data.to_netcdf(tmp_path / "x.nc", engine="h5netcdf")
+    filesystem.put_file(str(tmp_path / "x.nc"), f"{url}/x.nc")
     with fsspec.open(f"{url}/x.nc") as file, xarray.open_dataset(file, engine="h5netcdf") as read:
         assert read.load().identical(data)
 
