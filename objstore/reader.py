@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import io
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -202,12 +202,45 @@ class ObjectReader(io.RawIOBase):
     def readline(self, size: int | None = -1, /) -> bytes:
         """Return bytes up to and with the next newline, at most `size`."""
         self._check_usable()
-        limit = -1 if size is None else operator.index(size)
+        return self._read_line(-1 if size is None else operator.index(size), _LEAST_READ)
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the lines that are left; other calls in between are heeded."""
+        # Not the reader itself, as with other files: a generator needs no call for each line.
+        self._check_usable()
+        return self._iterate_lines()
+
+    def _iterate_lines(self) -> Iterator[bytes]:
+        ahead = _LEAST_READ
+        while line := self._read_line(-1, ahead):
+            yield line
+            self._check_usable()
+            # Who asks for lines asks for many: what is at hand is cut without a call for each.
+            ahead = min(ahead * 2, _BLOCK_SIZE)
+            position = self._position
+            for line in io.BytesIO(self._whole_lines()):
+                self._position = position = position + len(line)
+                if self._callback is not None:
+                    self._callback(len(line))
+                yield line
+                if self._position != position or self.closed:
+                    break  # somebody read, sought or closed
+
+    def _whole_lines(self) -> bytes:
+        """Return what is at hand up to the last newline in it, without taking it."""
+        if not self._block_start <= self._position < min(self._block_end, self._end):
+            return b""
+        start = self._position - self._block_start
+        end = min(self._block_end, self._end) - self._block_start
+        return bytes(memoryview(self._block)[start : self._block.rfind(b"\n", start, end) + 1])
+
+    def _read_line(self, limit: int, ahead: int) -> bytes:
+        """Return the next line; fetch so many bytes where there are none at hand."""
         pieces: list[bytes] = []
         length = 0
         while self._position < self._end and length != limit:
             if not self._block_start <= self._position < self._block_end:
-                self._fill_block(_LEAST_READ)
+                self._fill_block(ahead)
             start = self._position - self._block_start
             end = min(self._block_end, self._end) - self._block_start
             if limit >= 0:

@@ -337,16 +337,30 @@ class ObjectWriter(io.RawIOBase):
             raise ValueError(f"object {self.name!r:.60} {detail}")
         return self._info
 
-    def close(self) -> None:
-        """Send what is left, wait for every ack, and make the object visible."""
-        if self.closed:
-            return
+    def finish(self) -> None:
+        """
+        Send what is left and wait for every ack; nothing is visible before `close`.
+
+        For those who commit several at once. Nothing can be written afterwards.
+        """
+        self._check_open()
         try:
             self._deadline.extend()
             self._send_block()
             if self._publisher is not None:
                 with bucket_errors(self._bucket.name):
                     self._publisher.finish(self._deadline)
+        except BaseException:
+            self.abort()
+            raise
+        self._free.clear()
+
+    def close(self) -> None:
+        """Send what is left, wait for every ack, and make the object visible."""
+        if self.closed:
+            return
+        self.finish()
+        try:
             info = self._finished()
             commit = Commit(
                 self._bucket, info, self._take_previous(), conditional=self._conditional

@@ -7,6 +7,7 @@ own with `make_server`. Tests of pure code ask for nothing and start nothing.
 
 from __future__ import annotations
 
+import importlib
 import itertools
 import threading
 from collections.abc import Callable, Iterator
@@ -110,6 +111,19 @@ def raw(server: LocalServer, store: ObjectStore) -> Iterator[RawBucket]:
     connection = Connection(make_options(server.url))
     yield RawBucket(connection, store.bucket)
     connection.close()
+
+
+@pytest.fixture
+def filesystem(server: LocalServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A filesystem of the run's server, which `$NATS_URL` names."""
+    pytest.importorskip("fsspec")
+    module = importlib.import_module("objstore.contrib.fsspec")
+    monkeypatch.setenv("NATS_URL", server.url)
+    yield module.ObjectStoreFileSystem()
+    # fsspec and its users keep filesystems for ever, and those their clients.
+    module.ObjectStoreFileSystem.clear_instance_cache()
+    while module._clients:
+        module._clients.popitem()[1].close()
 
 
 class Traffic:

@@ -28,9 +28,14 @@ EXECUTED = [
     "docs/tutorial.md",
     "docs/howto/coming-from-boto3.md",
     "docs/howto/coming-from-nats-py.md",
+    "docs/howto/files-and-ranges.md",
     "docs/howto/introduction.md",
+    "docs/howto/pandas-and-fsspec.md",
     "docs/topics/pynats2.md",
 ]
+
+#: What a page needs that is no part of the extra `test`.
+NEEDS = {"docs/howto/pandas-and-fsspec.md": ["duckdb", "pandas", "pyarrow", "zarr"]}
 
 _FENCE = re.compile(
     r"^```python\n(?P<code>.*?)^```$(?:\s*^```text\n(?P<output>.*?)^```$)?",
@@ -56,9 +61,19 @@ def find_examples(page: str) -> Iterator[Example]:
 @pytest.mark.slow
 @pytest.mark.parametrize("page", EXECUTED)
 def test_examples_print_what_the_page_shows(
-    page: str, server: LocalServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    page: str,
+    server: LocalServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     """Each block is run as a reader would run it."""
+    for module in NEEDS.get(page, []):
+        version = "3" if module == "zarr" else None
+        reason = f"{module} is not installed, or too old (extra test-data)"
+        pytest.importorskip(module, minversion=version, reason=reason)
+    if page in NEEDS:
+        request.getfixturevalue("filesystem")  # closes those that the page makes
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("NATS_URL", server.url)
     namespace: dict[str, Any] = {"__name__": "__main__"}

@@ -18,6 +18,7 @@ import wave
 import weakref
 import zipfile
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,10 @@ class FileMachine(RuleBasedStateMachine):
             assert self.file.read(1) == b""
         self.file.seek(place)
 
+    @rule(count=st.integers(0, 30))
+    def iterate(self, count: int) -> None:
+        assert list(islice(self.reader, count)) == list(islice(self.file, count))
+
     @invariant()
     def position_is_the_same(self) -> None:
         assert self.reader.tell() == self.file.tell()
@@ -147,6 +152,32 @@ def test_reader_does_what_a_local_file_does(store: ObjectStore, tmp_path: Path) 
         lambda: FileMachine(store, path),
         settings=settings(max_examples=60, stateful_step_count=25),
     )
+
+
+def test_lines_heed_what_is_done_in_between(store: ObjectStore) -> None:
+    """As with a file, where the lines and all other calls share one position."""
+    data = b"".join(b"%d\n" % number for number in range(100_000))
+    lines = data.splitlines(keepends=True)
+    store.put("a", data)
+    counts: list[int] = []
+    with store.get("a", callback=counts.append) as reader:
+        iterator = iter(reader)
+        assert [next(iterator) for _ in range(3)] == lines[:3]
+        assert reader.readline() == lines[3] and next(iterator) == lines[4]
+        assert next(reader) == lines[5] and next(iterator) == lines[6]
+        assert reader.tell() == 14
+        reader.seek(-6, io.SEEK_END)
+        assert next(iterator) == lines[-1]
+        reader.seek(0)
+        assert list(reader) == lines and reader.verified
+        assert sum(counts) == 14 + 6 + len(data)
+        reader.seek(0)
+        iterator = iter(reader)
+        assert [next(iterator), next(iterator)] == lines[:2]
+    with pytest.raises(ValueError, match="closed"):
+        next(iterator)
+    with pytest.raises(ValueError, match="closed"):
+        iter(reader)
 
 
 # Consumers
