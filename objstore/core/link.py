@@ -8,8 +8,10 @@ holds the connection's write lock sends on it.
 
 from __future__ import annotations
 
+import re
 import ssl
 from collections import deque
+from dataclasses import replace
 from typing import Any
 
 from objstore._version import __version__
@@ -35,10 +37,16 @@ from objstore.errors import (
     shorten,
 )
 
-__all__ = ["Link", "make_server_error", "open_link"]
+__all__ = ["Link", "find_subject", "make_server_error", "open_link"]
 
 #: Words in the errors by which servers refuse who we are, or end who we were.
 _AUTHENTICATION_WORDS = ("authorization violation", "authentication", "jwt", "nkey")
+#: Subjects of which is remembered that the server does not deny them.
+_MAX_ALLOWED = 4096
+#: The subject in an error: as Go quotes it, or the bare word.
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_BARE = re.compile(r"\b(?:to|of|for) ([^\s\"']+)$", re.IGNORECASE)
+_ESCAPE = re.compile(r"\\(x[0-9a-f]{2}|u[0-9a-f]{4}|U[0-9a-f]{8}|.)")
 
 
 class Link:
@@ -50,6 +58,9 @@ class Link:
         transport: The byte stream.
         parser: Holds what was received and not yet parsed.
         info: The fields of the server's `INFO`.
+        vouched: Whether `info` came the way that everything else comes, and not before TLS.
+        said_who: Whether we have said who we are.
+        allowed: Subjects that were published to and not denied.
         events: What came with the end of the handshake, for the reader thread.
         said: What to send without waiting; appended by any thread, even in a finalizer,
             and emptied under the connection's write lock.
@@ -62,6 +73,9 @@ class Link:
         self.transport = transport
         self.parser = parser
         self.info: dict[str, Any] = {}
+        self.vouched = True
+        self.said_who = False
+        self.allowed: set[str] = set()
         self.events: deque[Event] = deque()
         self.said: deque[bytes] = deque()
         self.pings = 0
@@ -72,6 +86,21 @@ class Link:
         """Bytes of the largest message that the server takes, headers included."""
         return int(self.info["max_payload"])
 
+    @property
+    def has_permissions(self) -> bool:
+        """Whether the server may deny us one thing and allow another."""
+        return self.said_who or self.info.get("auth_required") is True
+
+    def allow(self, subject: str) -> None:
+        """Note that the server lets us publish there."""
+        if len(self.allowed) < _MAX_ALLOWED:
+            self.allowed.add(subject)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the server is about to shut down (its "lame duck mode")."""
+        return self.info.get("ldm") is True
+
     def learn(self, fields: dict[str, Any]) -> None:
         """
         Take an `INFO` that comes after the handshake; what it does not say stays as it was.
@@ -80,6 +109,7 @@ class Link:
             ProtocolError: If nobody could work with it.
         """
         self.info = _check_info({**self.info, **fields})
+        self.vouched = True
 
     def next_event(self, deadline: Deadline) -> Event:
         """
@@ -91,7 +121,8 @@ class Link:
             ProtocolError, OSError: If it breaks the protocol or the connection.
         """
         while not self.events:
-            count = self.transport.receive(self.parser.writable(), deadline.remaining())
+            turns = (self.transport.receive(self.parser.writable(), t) for t in deadline.turns())
+            count = next((count for count in turns if count is not None), None)
             if count is None or deadline.expired:  # a server may also talk for ever
                 raise TimeoutError("the server did not answer in time")
             if count == 0:
@@ -118,55 +149,87 @@ def open_link(server: ServerURL, options: ConnectOptions, deadline: Deadline) ->
         _greet(link, tcp, options, deadline)
     except BaseException as error:
         link.transport.close()
-        if isinstance(error, (OSError, ProtocolError)) and not isinstance(error, ConnectError):
-            raise ConnectError(f"{server}: {error}") from error
-        raise
+        if isinstance(error, ConnectError) or not isinstance(error, (OSError, ProtocolError)):
+            raise
+        if isinstance(error, ssl.SSLError):
+            raise ConnectError(f"{server}: {_explain(error)}") from error
+        raise ConnectError(f"{server}: {error}") from error
     return link
 
 
 def _greet(link: Link, tcp: TCPTransport, options: ConnectOptions, deadline: Deadline) -> None:
     """Go from a TCP connection to one that is ready for use."""
-    event = link.next_event(deadline)
-    if not isinstance(event, Info):
-        raise ProtocolError(f"expected INFO, got {shorten(event)}")
-    link.info = _check_info(event.fields)
-    asked = link.server.tls or options.require_tls
-    if asked or link.info.get("tls_required"):
-        _start_tls(link, tcp, options, deadline, asked=asked)
-    link.transport.send([encode_connect(_connect_fields(link, options)), PING], deadline.rest())
+    if options.tls_first:
+        _start_tls(link, tcp, options, deadline)
+        _take_info(link, deadline)
+    else:
+        _take_info(link, deadline)
+        if link.server.tls or options.require_tls or link.info.get("tls_required"):
+            _upgrade(link, tcp, options, deadline)
+    # A view, since a traceback with variables may show bytes.
+    connect = memoryview(encode_connect(_connect_fields(link, options)))
+    link.transport.send([connect, PING], deadline.rest())
     while (event := link.next_event(deadline)) is not Signal.PONG:
         if isinstance(event, ServerErr):
             raise make_server_error(event.text, link.server)
         if isinstance(event, Info):
             # Behind TLS this is the one to be trusted.
             link.info = _check_info(event.fields)
+            link.vouched = True
 
 
-def _start_tls(
-    link: Link,
-    tcp: TCPTransport,
-    options: ConnectOptions,
-    deadline: Deadline,
-    *,
-    asked: bool,
-) -> None:
+def _take_info(link: Link, deadline: Deadline) -> None:
+    try:
+        event = link.next_event(deadline)
+    except (ConnectError, TimeoutError) as error:
+        if isinstance(link.transport, TLSTransport) or link.parser.pending:
+            raise
+        raise ConnectError(
+            f"{link.server} says nothing ({error}); "
+            "if it expects TLS before it speaks, tls_first=True does that"
+        ) from error
+    if not isinstance(event, Info):
+        raise ProtocolError(f"expected INFO, got {shorten(event)}")
+    link.info = _check_info(event.fields)
+
+
+def _upgrade(link: Link, tcp: TCPTransport, options: ConnectOptions, deadline: Deadline) -> None:
+    """Begin TLS behind an `INFO`, which anybody can have written."""
+    asked = link.server.tls or options.require_tls
     if not (link.info.get("tls_required") or link.info.get("tls_available")):
         raise TLSNotOfferedError(f"{link.server} does not offer TLS, which was asked for")
     if link.parser.pending or link.events:
         # Whatever stands between INFO and the handshake was not sent by the server that
         # we are about to verify.
         raise ProtocolError("data before the TLS handshake")
-    context = options.tls or make_tls_context()
-    tls = TLSTransport(tcp, context, link.server.host)
     try:
-        tls.hand_shake(deadline)
+        _start_tls(link, tcp, options, deadline)
     except ssl.SSLError as error:
-        reason = getattr(error, "verify_message", "") or error.reason or error
-        message = f"{link.server}: the TLS handshake failed: {reason}"
-        if "verif" in str(error):
-            message += "; tls_cacert names the file of an authority to trust"
+        message = f"{link.server}: {_explain(error)}"
         raise (ConnectError if asked else TLSRequiredError)(message) from error
+    link.vouched = False
+
+
+def _start_tls(link: Link, tcp: TCPTransport, options: ConnectOptions, deadline: Deadline) -> None:
+    server = link.server
+    tls = TLSTransport(tcp, options.tls or make_tls_context(), server.tls_name or server.host)
+    tls.hand_shake(deadline)
     link.transport = tls
+    # What had TLS once is not taken without it any more.
+    link.server = replace(server, tls=True)
+
+
+def _explain(error: ssl.SSLError) -> str:
+    """Return what went wrong with TLS, and the cure."""
+    reason = getattr(error, "verify_message", "") or error.reason or str(error)
+    message = f"the TLS handshake failed: {reason}"
+    if "verif" in str(error):
+        return f"{message}; tls_cacert names the file of an authority to trust"
+    if "ALERT" in str(error):
+        return f"{message}; tls_client_cert names our certificate, should the server want one"
+    if "WRONG_VERSION_NUMBER" in str(error):
+        return f"{message}; the server does not begin with TLS, as tls_first has it"
+    return message
 
 
 def _check_info(fields: dict[str, Any]) -> dict[str, Any]:
@@ -179,6 +242,14 @@ def _check_info(fields: dict[str, Any]) -> dict[str, Any]:
 
 
 def _connect_fields(link: Link, options: ConnectOptions) -> dict[str, Any]:
+    try:
+        credentials = credential_fields(options, link.server, link.info.get("nonce"))
+    except (OSError, ValueError) as error:
+        if isinstance(error, ConnectError):
+            raise
+        # It may be there again in a moment: somebody may just be writing it.
+        raise ConnectError(f"{link.server}: the credentials cannot be used: {error}") from error
+    link.said_who = bool(credentials)
     return {
         "verbose": options.verbose,
         "pedantic": options.pedantic,
@@ -190,12 +261,21 @@ def _connect_fields(link: Link, options: ConnectOptions) -> dict[str, Any]:
         "echo": True,
         "headers": True,
         "no_responders": True,
-        **credential_fields(options, link.server),
+        **credentials,
     }
 
 
 def make_server_error(text: str, server: ServerURL) -> ConnectError:
     """Return the exception for an `-ERR` that ends a connection."""
     if any(word in text.lower() for word in _AUTHENTICATION_WORDS):
-        return AuthenticationError(f"{server} refuses the credentials: {text}")
-    return ConnectError(f"{server} refuses the connection: {text}")
+        return AuthenticationError(f"{server} refuses the credentials: {text:.1024}")
+    return ConnectError(f"{server} refuses the connection: {text:.1024}")
+
+
+def find_subject(text: str) -> str:
+    """Return the subject that an error is about; "" if it names none."""
+    quoted = _QUOTED.search(text)
+    if quoted is None:
+        bare = _BARE.search(text)
+        return bare[1] if bare else ""
+    return _ESCAPE.sub(lambda e: chr(int(e[1][1:], 16)) if len(e[1]) > 1 else e[1], quoted[1])

@@ -77,6 +77,11 @@ class MessageQueue:
         """Whether no more messages will be handed over."""
         return self._failure is not None
 
+    @property
+    def failure(self) -> ObjStoreError | None:
+        """Why it has ended; None if it has not."""
+        return self._failure
+
     def next(self, timeout: float | None) -> Message | None:
         """
         Take the next message.

@@ -400,13 +400,12 @@ def test_silent_address_does_not_use_up_the_time_of_the_others(
     """Each gets its share of what is left."""
     timeouts: list[float] = []
 
-    class SilentSocket(socket.socket):
-        def connect(self, _: Any) -> None:
-            timeouts.append(self.gettimeout() or 0)
-            raise TimeoutError("timed out")
+    def connect(_: socket.socket, address: Any, deadline: Deadline) -> None:
+        timeouts.append(deadline.timeout or 0)
+        raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses(1, 2, 3))
-    monkeypatch.setattr(socket, "socket", SilentSocket)
+    monkeypatch.setattr(module, "_connect", connect)
     with pytest.raises(TimeoutError):
         TCPTransport.connect("demo", 4222, Deadline(9))
     first, second, third = timeouts

@@ -1,0 +1,39 @@
+"""Secrets: text that does not show itself in a `repr`, a traceback's variables, or a pickle."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+__all__ = ["Secret", "hide"]
+
+
+class Secret(str):
+    """
+    A password, a token, a seed, or a URL that may hold one.
+
+    It is a str for all who use it. Only its `repr` is another, which is what debuggers, logs
+    of arguments and tracebacks with variables show; and it refuses to be pickled.
+    """
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise TypeError("a secret is not pickled: name a credentials file, or the environment")
+
+    def __copy__(self) -> Secret:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Secret:
+        return self
+
+
+def hide(value: Any) -> Any:
+    """Return `value` with every text in it as a Secret; what holds none is left as it is."""
+    if isinstance(value, str):
+        return Secret(value)
+    if type(value) is list or type(value) is tuple:
+        return [hide(item) for item in value]
+    return value
