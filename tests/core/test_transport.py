@@ -297,6 +297,18 @@ def test_try_send_goes_on_with_what_was_left(pair: Pair, background: ThreadPoolE
     assert reading.result(TIMEOUT) == sent
 
 
+@pytest.mark.parametrize("pair", ["tls"], indirect=True)
+def test_try_send_does_not_wait_for_who_decrypts(pair: Pair) -> None:
+    """That may be its own thread: the collector runs in the middle of anything."""
+    assert isinstance(pair.transport, TLSTransport)
+    with pair.transport._tls_lock:
+        assert not pair.transport.try_send(b"hello, ")
+        assert pair.transport.has_unsent
+    pair.transport.send([b"world"], Deadline(TIMEOUT))
+    assert read(pair.peer, 12) == b"hello, world"
+    assert not pair.transport.has_unsent
+
+
 def test_sent_counts_what_the_system_took(pair: Pair, background: ThreadPoolExecutor) -> None:
     """It stands still while the peer reads nothing."""
     start = pair.transport.sent
