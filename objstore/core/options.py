@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -30,6 +31,8 @@ _DEFAULT_URL = "nats://localhost:4222"
 _DEFAULT_PORT = 4222
 #: Characters of an inbox prefix: it stands in commands beside the longest object names.
 _MAX_INBOX_PREFIX = 40
+_HOST = re.compile(r"[^\s,;'\"\\<>^`{|}]+")
+_CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -118,7 +121,7 @@ def parse_url(url: str) -> ServerURL:
         )
     if parts.scheme not in ("nats", "tls"):
         raise InvalidURLError(f"a server URL starts with nats:// or tls://, not {parts.scheme}://")
-    if parts.host.split() != [parts.host]:  # empty, or with a blank in it
+    if not _HOST.fullmatch(parts.host):
         raise InvalidURLError("a server URL names no host")
     user, password, token = parts.user, parts.password, None
     if password is None:
@@ -147,6 +150,8 @@ class _Parts(NamedTuple):
 
 def _split(url: Secret) -> _Parts | None:
     """Return the parts of a URL; None if it has none."""
+    if _CONTROL.search(url):  # which urllib would leave out
+        return None
     try:
         parts = urlsplit(url if "://" in url else f"nats://{url}")
         return _Parts(

@@ -288,7 +288,7 @@ def test_name_that_an_advertised_server_has_to_show(
 
 def test_advertised_server_gets_the_credentials_of_who_told_us(tried: list[ServerURL]) -> None:
     """Not those that its advertisement may hold."""
-    pool = make_pool("nats://ann:1@one,nats://joe:2@two")
+    pool = make_pool("nats://ann:1@one", "nats://joe:2@two")
     learn(pool, ["nats://x:y@three:1"], "nats://joe:2@two")
     fail(pool)
     assert [server.user for server in tried] == ["ann", "joe", "joe"]
