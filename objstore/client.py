@@ -24,7 +24,7 @@ from objstore.core.protocol import check_subject, encode_unsub
 from objstore.core.secret import hide
 from objstore.core.settings import gather, hide_secrets, names_user
 from objstore.display import html_pairs
-from objstore.errors import InvalidNameError, ObjStoreError
+from objstore.errors import InvalidNameError, ObjStoreError, shorten
 from objstore.jetstream.api import JetStream
 from objstore.manager import ObjectStoreManager
 
@@ -243,12 +243,17 @@ class Client(ObjectStoreManager, NATSClient):
         Args:
             payload: Bytes; a str is sent as UTF-8.
             reply: Subject for answers.
-            headers: Key to value.
+            headers: Key to value. Those that begin with `Nats-` are refused: with them a
+                server is told what to do, for one to empty a bucket.
 
         Raises:
             InvalidNameError, ValueError: If it cannot be sent; nothing was.
+            PermissionsViolationError: If the server denies it.
             ConnectionLostError: If there is no connection.
         """
+        for key in headers or ():
+            if isinstance(key, str) and is_reserved(key):
+                raise ValueError(f"header {shorten(key)} is the server's: choose another name")
         self._connection.publish(
             self._vhost(subject), _to_bytes(payload), reply=self._vhost(reply), headers=headers
         )
@@ -287,6 +292,9 @@ class Client(ObjectStoreManager, NATSClient):
             subject: Literal, or with wildcards.
             queue: Name of a queue group, of which one member gets each message.
             max_messages: Unsubscribe after so many.
+
+        Raises:
+            PermissionsViolationError: If the server denies it.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.60}")
