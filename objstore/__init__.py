@@ -52,6 +52,7 @@ from objstore.errors import (
 )
 from objstore.mapping import ObjectMapping
 from objstore.models import ObjectInfo, ObjectLink, ObjectMeta
+from objstore.paths import path_below
 from objstore.reader import ObjectReader
 from objstore.server import LocalServer, local
 from objstore.store import ObjectStore
@@ -108,6 +109,7 @@ __all__ = [
     "__version__",
     "connect",
     "local",
+    "path_below",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

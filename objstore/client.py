@@ -19,6 +19,7 @@ from objstore.callbacks import CallbackPool
 from objstore.checks import check_integer
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
+from objstore.core.headers import is_reserved
 from objstore.core.options import ConnectKeywords, make_options, split_urls
 from objstore.core.protocol import check_subject, encode_unsub
 from objstore.core.secret import hide
