@@ -17,14 +17,16 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from objstore.core.deadline import CONNECT_TIMEOUT, Deadline
-from objstore.core.link import Link, find_subject, make_server_error
+from objstore.core.link import Link, find_subject
 from objstore.core.protocol import PONG, Event, Info, Message, ServerErr, Signal
+from objstore.core.secret import redact
 from objstore.errors import (
     AuthenticationError,
     ConnectError,
     ConnectionLostError,
     ObjStoreError,
     PermissionsViolationError,
+    ProtocolError,
 )
 
 if TYPE_CHECKING:
@@ -123,7 +125,8 @@ class Dispatcher:
                         return self._lost(link, "it does not answer")
                     self._connection.ping(link)
                     silence.extend()
-        except ObjStoreError as error:
+        except ProtocolError as error:
+            link.censor(error)
             return self._lost(link, str(error), error)
         except OSError as error:
             return self._lost(link, str(error), error)
@@ -169,12 +172,14 @@ class Dispatcher:
             subject = find_subject(text)
             self._connection.deny(
                 subject,
-                PermissionsViolationError(f"the server denies it: {text:.1024}", subject),
+                PermissionsViolationError(
+                    f"the server denies it: {redact(text, link.shown)[:1024]}", subject
+                ),
                 subscribing="subscri" in text.partition('"')[0].lower(),
             )
             if subject:
                 return
-        self._complaint = make_server_error(text, link.server)
+        self._complaint = link.server_error(text)
         logger.warning("%s", self._complaint)
 
     # Reconnecting

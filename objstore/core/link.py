@@ -27,6 +27,7 @@ from objstore.core.protocol import (
     Signal,
     encode_connect,
 )
+from objstore.core.secret import redact
 from objstore.core.transport import TCPTransport, TLSTransport, Transport
 from objstore.errors import (
     AuthenticationError,
@@ -37,7 +38,7 @@ from objstore.errors import (
     shorten,
 )
 
-__all__ = ["Link", "find_subject", "make_server_error", "open_link"]
+__all__ = ["Link", "find_subject", "open_link"]
 
 #: Words in the errors by which servers refuse who we are, or end who we were.
 _AUTHENTICATION_WORDS = ("authorization violation", "authentication", "jwt", "nkey")
@@ -59,7 +60,7 @@ class Link:
         parser: Holds what was received and not yet parsed.
         info: The fields of the server's `INFO`.
         vouched: Whether `info` came the way that everything else comes, and not before TLS.
-        said_who: Whether we have said who we are.
+        shown: What we have shown of who we are: secrets, which nobody is to repeat.
         allowed: Subjects that were published to and not denied.
         events: What came with the end of the handshake, for the reader thread.
         said: What to send without waiting; appended by any thread, even in a finalizer,
@@ -74,7 +75,7 @@ class Link:
         self.parser = parser
         self.info: dict[str, Any] = {}
         self.vouched = True
-        self.said_who = False
+        self.shown: tuple[str, ...] = ()
         self.allowed: set[str] = set()
         self.events: deque[Event] = deque()
         self.said: deque[bytes] = deque()
@@ -89,7 +90,7 @@ class Link:
     @property
     def has_permissions(self) -> bool:
         """Whether the server may deny us one thing and allow another."""
-        return self.said_who or self.info.get("auth_required") is True
+        return bool(self.shown) or self.info.get("auth_required") is True
 
     def allow(self, subject: str) -> None:
         """Note that the server lets us publish there."""
@@ -110,6 +111,17 @@ class Link:
         """
         self.info = _check_info({**self.info, **fields})
         self.vouched = True
+
+    def server_error(self, text: str) -> ConnectError:
+        """Return the exception for an `-ERR` that ends a connection."""
+        words = redact(text, self.shown)[:1024]
+        if any(word in text.lower() for word in _AUTHENTICATION_WORDS):
+            return AuthenticationError(f"{self.server} refuses the credentials: {words}")
+        return ConnectError(f"{self.server} refuses the connection: {words}")
+
+    def censor(self, error: ProtocolError) -> None:
+        """Take out of an error what the server repeats of our secrets."""
+        error.args = (redact(str(error), self.shown),)
 
     def next_event(self, deadline: Deadline) -> Event:
         """
@@ -151,6 +163,8 @@ def open_link(server: ServerURL, options: ConnectOptions, deadline: Deadline) ->
         link.transport.close()
         if isinstance(error, ConnectError) or not isinstance(error, (OSError, ProtocolError)):
             raise
+        if isinstance(error, ProtocolError):
+            link.censor(error)
         if isinstance(error, ssl.SSLError):
             raise ConnectError(f"{server}: {_explain(error)}") from error
         raise ConnectError(f"{server}: {error}") from error
@@ -171,7 +185,7 @@ def _greet(link: Link, tcp: TCPTransport, options: ConnectOptions, deadline: Dea
     link.transport.send([connect, PING], deadline.rest())
     while (event := link.next_event(deadline)) is not Signal.PONG:
         if isinstance(event, ServerErr):
-            raise make_server_error(event.text, link.server)
+            raise link.server_error(event.text)
         if isinstance(event, Info):
             # Behind TLS this is the one to be trusted.
             link.info = _check_info(event.fields)
@@ -249,7 +263,7 @@ def _connect_fields(link: Link, options: ConnectOptions) -> dict[str, Any]:
             raise
         # It may be there again in a moment: somebody may just be writing it.
         raise ConnectError(f"{link.server}: the credentials cannot be used: {error}") from error
-    link.said_who = bool(credentials)
+    link.shown = tuple(value for key, value in credentials.items() if key != "user")
     return {
         "verbose": options.verbose,
         "pedantic": options.pedantic,
@@ -263,13 +277,6 @@ def _connect_fields(link: Link, options: ConnectOptions) -> dict[str, Any]:
         "no_responders": True,
         **credentials,
     }
-
-
-def make_server_error(text: str, server: ServerURL) -> ConnectError:
-    """Return the exception for an `-ERR` that ends a connection."""
-    if any(word in text.lower() for word in _AUTHENTICATION_WORDS):
-        return AuthenticationError(f"{server} refuses the credentials: {text:.1024}")
-    return ConnectError(f"{server} refuses the connection: {text:.1024}")
 
 
 def find_subject(text: str) -> str:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Iterable
 from typing import Any, NoReturn
+from urllib.parse import quote
 
-__all__ = ["Secret", "hide"]
+__all__ = ["Secret", "hide", "redact"]
 
 
 class Secret(str):
@@ -37,3 +41,27 @@ def hide(value: Any) -> Any:
     if type(value) is list or type(value) is tuple:
         return [hide(item) for item in value]
     return value
+
+
+def redact(text: str, secrets: Iterable[str]) -> str:
+    """
+    Return `text` without the secrets in it, however they are written there.
+
+    For what a server says: it knows our password, and may well repeat it.
+    """
+    for secret in secrets:
+        raw = secret.encode()
+        forms = {
+            secret,
+            json.dumps(secret)[1:-1],
+            str.__repr__(secret)[1:-1],
+            repr(raw)[2:-1],
+            quote(secret),
+            quote(secret, safe=""),
+            base64.b64encode(raw).decode(),
+            base64.urlsafe_b64encode(raw).decode(),
+        }
+        for form in sorted(forms, key=len, reverse=True):
+            if form:
+                text = text.replace(form, "…")
+    return text

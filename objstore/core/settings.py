@@ -70,7 +70,7 @@ def gather(
         FileNotFoundError: If there is no such context.
         ValueError: If a variable or the context cannot be used.
     """
-    environ = os.environ if environ is None else environ
+    environ = _pick(os.environ if environ is None else environ)
     settings = {key: v for key, v in given.items() if v is not None or key == "timeout"}
     variables = _read_environment(environ) if use_environment else {}
     context = context or variables.pop("context", None)
@@ -112,6 +112,12 @@ def _without_users(servers: Any) -> list[Secret]:
         authority, slash, path = rest.partition("/")
         urls.append(Secret(scheme + mark + authority.rpartition("@")[2] + slash + path))
     return urls
+
+
+def _pick(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that say something to us, with values that do not show themselves."""
+    names = (*_VARIABLES, "XDG_CONFIG_HOME")
+    return {name: Secret(environ[name]) for name in names if name in environ}
 
 
 def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
