@@ -13,6 +13,7 @@ from typing import Any
 
 from objstore import naming
 from objstore.checks import MAX_SIZE, MAX_UINT32
+from objstore.core.fields import parse_fields
 from objstore.errors import BadObjectMetaError, shorten
 from objstore.models import ObjectInfo, ObjectLink
 
@@ -75,15 +76,13 @@ def decode_info(
         return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
     try:
-        fields = json.loads(payload.decode(), parse_constant=_refuse_constant)
+        fields = parse_fields(payload)
         if b"\\u" in payload:
             # Escapes may stand for halves of characters, which nobody could print or store.
             whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
             fields = json.loads(whole)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise bad("it is not JSON") from error
-    if not isinstance(fields, dict):
-        raise bad("it is not a JSON object")
     stored_name = fields.get("name")
     if name is None:
         if not isinstance(stored_name, str) or not stored_name:
@@ -128,10 +127,6 @@ def decode_info(
         revision=revision,
         unknown=extra,
     )
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
 
 
 def _decode_link(fields: object) -> ObjectLink | None:

@@ -14,6 +14,7 @@ from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
+from objstore.core.fields import parse_fields
 from objstore.core.headers import HeaderBlock, encode_headers, parse_headers, parse_status
 from objstore.errors import InvalidNameError, ProtocolError, shorten
 
@@ -318,11 +319,9 @@ def _parse_command(verb: bytes, rest: bytes, line: bytes) -> Event | None:
 
 def _parse_info(text: bytes) -> Info:
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        fields = parse_fields(text)
+    except ValueError as error:
         raise ProtocolError("INFO is not JSON") from error
-    if not isinstance(fields, dict):
-        raise ProtocolError("INFO is not a JSON object")
     return Info(fields)
 
 
