@@ -8,6 +8,7 @@ become 2 GiB.
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn
 
 __all__ = ["parse_fields"]
@@ -29,7 +30,7 @@ def parse_fields(data: bytes) -> dict[str, Any]:
     if nested + data.count(b",") > _MAX_VALUES:
         raise ValueError("it has too many values")
     try:
-        fields = json.loads(data.decode(), parse_constant=_refuse)
+        fields = json.loads(data.decode(), parse_constant=_refuse, parse_float=_parse_float)
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(fields, dict):
@@ -41,6 +42,14 @@ def parse_fields(data: bytes) -> dict[str, Any]:
 
 def _refuse(text: str) -> NoReturn:
     raise ValueError(f"{text} is not JSON")
+
+
+def _parse_float(text: str) -> float:
+    """Refuse what is out of range: written again it would not be JSON."""
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text:.20} is out of range")
+    return number
 
 
 def _check_depth(fields: dict[str, Any]) -> None:

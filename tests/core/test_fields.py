@@ -22,6 +22,7 @@ def test_object_is_taken(fields: dict[str, Any]) -> None:
     [
         *(b"", b"{", b"null", b"[]", b'"x"', b"1", b"\xff", b"\xef\xbb\xbf{}", b'{"a":NaN}'),
         *(b'{"a":Infinity}', b'{"a":-Infinity}', b'{"a":' + b"1" * 5000 + b"}", b"{} {}"),
+        *(b'{"a":1e400}', b'{"a":-1e400}', b'{"a":' + b"1" * 400 + b".0}"),
         *(b"[" * 100_000, b'{"a":' * 100_000, b'{"a":' + b"[" * 100 + b"]" * 100 + b"}"),
     ],
     ids=lambda data: repr(data[:12]),

@@ -154,7 +154,7 @@ SEEDS: dict[str, list[bytes]] = {
         b"PING\r\nPONG\r\n+OK\r\n",
         b"-ERR 'Permissions Violation for Publish to \"a\\\\b\"'\r\n",
     ],
-    "meta": [json.dumps(_META).encode(), b'{"name":"\\ud800"}', b"[[[[", b"null"],
+    "meta": [json.dumps(_META).encode(), b'{"name":"\\ud800","x":1e400}', b"[[[[", b"null"],
     "answer": [
         b'\0\0{"stream":"OBJ_bucket","seq":1,"duplicate":true}',
         b'\0\0{"error":{"code":404,"err_code":10037,"description":"no"}}',
