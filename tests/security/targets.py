@@ -29,7 +29,7 @@ from objstore.jetstream.api import message_or_none
 from objstore.jetstream.messages import from_consumer, from_direct
 from objstore.jetstream.publisher import parse_ack
 from objstore.meta_json import decode_info, encode_info
-from objstore.paths import safe_path
+from objstore.paths import path_below
 
 __all__ = ["SEEDS", "TARGETS"]
 
@@ -89,7 +89,7 @@ def decode_meta(data: bytes) -> None:
         with contextlib.suppress(ValueError):
             assert len(parse_digest(info.digest)) == 32
         try:
-            path = safe_path("/nonexistent", info.name)
+            path = path_below("/nonexistent", info.name)
             assert path == f"/nonexistent/{info.name}" and "/../" not in path
         except InvalidNameError:
             pass
