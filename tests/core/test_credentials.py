@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from objstore.core.credentials import read_credentials
 from tests.security.keys import Key, Operator
 
-SEED = Key("user").seed
+SEED = Key("user", bytes(32)).seed
 CREDS = Operator().credentials(seed=SEED)
 JWT = CREDS.splitlines()[1]
 

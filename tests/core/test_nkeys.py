@@ -65,12 +65,13 @@ def test_without_a_library_the_cure_is_named(monkeypatch: pytest.MonkeyPatch) ->
         SEED + "A",
         SEED.lower(),
         SEED[:20] + ("A" if SEED[20] != "A" else "B") + SEED[21:],
-        Key("account").seed,
-        Key("operator").seed,
-        Key("user").public,
+        Key("account", bytes(32)).seed,
+        Key("operator", bytes(32)).seed,
+        Key("user", bytes(32)).public,
         "€" * 58,
         "\0" * 58,
     ],
+    ids=lambda seed: ascii(seed[:30]),
 )
 def test_what_is_no_seed_of_a_user_is_refused(seed: str) -> None:
     """Without a word of what it was."""

@@ -155,7 +155,7 @@ def test_renewed_credentials_are_read_when_the_old_ones_expire(
     operator: Operator, operated: LocalServer, tmp_path: Path
 ) -> None:
     """The server ends the connection; the next one shows what the file says then."""
-    path = write(tmp_path / "joe.creds", operator.credentials(exp=int(time.time()) + 2))
+    path = write(tmp_path / "joe.creds", operator.credentials(exp=int(time.time()) + 3))
     with objstore.connect(operated.url, credentials=path) as client:
         before = client.server_info["client_id"]
         path.write_text(operator.credentials())
@@ -173,7 +173,7 @@ def test_credentials_that_stay_expired_end_the_connection(
 ) -> None:
     """After two refusals; from then on every call says why."""
     monkeypatch.setattr(dispatcher, "_REFUSAL_PAUSE", 0.01)
-    path = write(tmp_path / "joe.creds", operator.credentials(exp=int(time.time()) + 2))
+    path = write(tmp_path / "joe.creds", operator.credentials(exp=int(time.time()) + 3))
     with objstore.connect(operated.url, credentials=path) as client:
         connection = client._connection
         assert connection.closing.wait(10)
