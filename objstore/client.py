@@ -22,7 +22,7 @@ from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.headers import is_reserved
 from objstore.core.options import ConnectKeywords, make_options, split_urls
 from objstore.core.protocol import check_subject, encode_unsub
-from objstore.core.secret import hide
+from objstore.core.secret import SECRETS, hide
 from objstore.core.settings import gather, hide_secrets, names_user
 from objstore.display import html_pairs
 from objstore.errors import InvalidNameError, ObjStoreError, shorten
@@ -39,8 +39,6 @@ _FLUSH_TIMEOUT = 2.0
 #: Threads for callbacks: as in pynats2, and at the most.
 _DEFAULT_WORKERS = 3
 _MAX_WORKERS = 1000
-#: Arguments that hold a secret itself, and not the name of a file.
-_SECRETS = ("password", "token", "nkey_seed", "jwt")
 
 
 class Client(ObjectStoreManager, NATSClient):
@@ -128,7 +126,9 @@ class Client(ObjectStoreManager, NATSClient):
         Raises:
             TypeError: If secrets are among them: a pickle is no place for these.
         """
-        secret = next((word for word in _SECRETS if self._arguments.get(word) is not None), None)
+        secret = next(
+            (word for word in sorted(SECRETS) if self._arguments.get(word) is not None), None
+        )
         servers = self._arguments["servers"]
         if secret is None and servers is not None and names_user(servers):
             secret = "the URL's user"

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from objstore.core.secret import Secret
+from objstore.core.secret import SECRETS, Secret
 from objstore.errors import shorten
 
 __all__ = ["read_context", "selected_context"]
@@ -89,6 +89,8 @@ def read_context(name: str, environ: Mapping[str, str] = os.environ) -> dict[str
             raise ValueError(f"context {name!r}: {field} must not be a {type(value).__name__}")
         if field in _FILES:
             value = os.path.expanduser(str(value))
+        if keyword not in SECRETS and field not in ("url", "tls_first"):
+            value = str(value)
         settings.setdefault(keyword, value)
     return settings
 

@@ -31,7 +31,7 @@ _DEFAULT_URL = "nats://localhost:4222"
 _DEFAULT_PORT = 4222
 #: Characters of an inbox prefix: it stands in commands beside the longest object names.
 _MAX_INBOX_PREFIX = 40
-_HOST = re.compile(r"[^\s,;'\"\\<>^`{|}]+")
+_HOST = re.compile(r"[^\s,;'\"\\<>^`{|}\[\]]+")
 _CONTROL = re.compile(r"[\0-\x1f\x7f]")
 
 

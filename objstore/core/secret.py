@@ -8,7 +8,10 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-__all__ = ["Secret", "hide", "redact"]
+__all__ = ["SECRETS", "Secret", "hide", "redact"]
+
+#: Keywords whose values are secrets themselves; `servers` may hold one.
+SECRETS = frozenset({"password", "token", "nkey_seed", "jwt"})
 
 
 class Secret(str):

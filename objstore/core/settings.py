@@ -14,7 +14,7 @@ from typing import Any
 
 from objstore.core.contexts import read_context
 from objstore.core.options import parse_url, split_urls
-from objstore.core.secret import Secret, hide
+from objstore.core.secret import SECRETS, Secret, hide
 
 __all__ = ["gather", "hide_secrets", "names_user"]
 
@@ -37,7 +37,6 @@ _VARIABLES = {
 _FILES = frozenset({"NATS_CREDS", "NATS_NKEY", "NATS_CERT", "NATS_KEY", "NATS_CA"})
 
 _IDENTITY = frozenset({"user", "password", "token", "credentials", "nkey_seed", "jwt"})
-_SECRETS = _IDENTITY - {"user", "credentials"} | {"servers"}
 _CERTIFICATE = frozenset({"tls_client_cert", "tls_client_key"})
 _PREFIX = frozenset({"domain", "api_prefix"})
 _GROUPS = (_IDENTITY, _CERTIFICATE, _PREFIX)
@@ -49,7 +48,10 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 def hide_secrets(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return a copy in which no traceback shows a secret."""
-    return {key: hide(value) if key in _SECRETS else value for key, value in given.items()}
+    return {
+        key: hide(value) if key in SECRETS or key == "servers" else value
+        for key, value in given.items()
+    }
 
 
 def gather(
@@ -128,13 +130,14 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             continue
         if variable in _FILES:
             text = os.path.expanduser(text)
-        values.setdefault(keyword, hide(text))
-    if "timeout" in values:
-        values["timeout"] = _parse_timeout(values["timeout"])
+        values.setdefault(keyword, str(text))
     if "user" in values and "password" not in values:
         values["token"] = values.pop("user")  # as the `nats` tool has it
     elif "user" not in values:
         values.pop("password", None)  # of nobody
+    values = hide_secrets(values)
+    if "timeout" in values:
+        values["timeout"] = _parse_timeout(values["timeout"])
     return values
 
 

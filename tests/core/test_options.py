@@ -69,6 +69,7 @@ def test_url(url: str, expected: ServerURL) -> None:
             "://demo",
             "nats:///x",
             "nats://a,b",
+            "tls://[::]:@a]",
             "nats://de\r\nmo",
             "nats://demo/\0",
         ),

@@ -58,7 +58,7 @@ def test_variables(variables: dict[str, str], expected: dict[str, Any]) -> None:
 
 def test_bad_timeout_is_refused() -> None:
     """With the name of the variable."""
-    with pytest.raises(ValueError, match="NATS_TIMEOUT"):
+    with pytest.raises(ValueError, match="NATS_TIMEOUT is 'soon'"):
         gather({}, environ={"NATS_TIMEOUT": "soon"})
 
 
@@ -93,6 +93,14 @@ def test_client_reads_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert repr(objstore.Client()) == ("<Client of nats://one:4222, tls://two:1: not connected>")
     assert "localhost" in repr(objstore.Client(use_environment=False))
     assert "three" in repr(objstore.Client("three"))
+
+
+def test_name_of_a_missing_file_is_shown(config: dict[str, str]) -> None:
+    """It is no secret, wherever it comes from."""
+    variables = gather({}, environ={**config, "NATS_CREDS": "/missing", "NATS_USER": "joe"})
+    assert repr(variables["credentials"]) == "'/missing'"
+    with pytest.raises(FileNotFoundError, match="'missing'"):
+        gather({}, environ={**config, "NATS_CONTEXT": "missing"})
 
 
 # Contexts
