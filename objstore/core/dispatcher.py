@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from objstore.core.deadline import CONNECT_TIMEOUT, Deadline
-from objstore.core.link import Link, find_subject
+from objstore.core.denials import find_subject, is_denial
+from objstore.core.link import Link
 from objstore.core.protocol import PONG, Event, Info, Message, ServerErr, Signal
 from objstore.core.secret import redact
 from objstore.errors import (
@@ -168,7 +169,7 @@ class Dispatcher:
 
     def _complain(self, link: Link, text: str) -> None:
         """Take an `-ERR`: a denial concerns one call, anything else the whole link."""
-        if "permission" in text.lower():
+        if is_denial(text):
             subject = find_subject(text)
             self._connection.deny(
                 subject,

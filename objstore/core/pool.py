@@ -8,7 +8,8 @@ import threading
 from typing import Any
 
 from objstore.core.deadline import Deadline
-from objstore.core.link import Link, open_link
+from objstore.core.handshake import open_link
+from objstore.core.link import Link
 from objstore.core.options import ConnectOptions, ServerURL, parse_url
 from objstore.errors import AuthenticationError, ConnectError, InvalidURLError
 

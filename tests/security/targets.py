@@ -13,7 +13,7 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 
 from objstore import naming
-from objstore.core.link import find_subject
+from objstore.core.denials import find_subject
 from objstore.core.options import parse_url
 from objstore.core.protocol import Info, Message, Parser, ServerErr, Signal
 from objstore.digest import parse_digest
