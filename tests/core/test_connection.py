@@ -661,6 +661,7 @@ def test_failed_write_takes_the_link_out_of_use_at_once(
     monkeypatch.setattr(Connection, "lose", lose)
     with FakeServer([stubborn, serve], info=GENEROUS) as server:
         connection = make_connection(server.url)
+        connection.connect()
         with pytest.raises(RequestTimeoutError):
             connection.publish("a", bytes(MUCH), timeout=SHORT)
         assert connection.state is State.RECONNECTING
