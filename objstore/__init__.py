@@ -52,6 +52,7 @@ from objstore.errors import (
 )
 from objstore.mapping import ObjectMapping
 from objstore.models import ObjectInfo, ObjectLink, ObjectMeta
+from objstore.paths import path_below
 from objstore.reader import ObjectReader
 from objstore.reports import CheckReport, ChunkSet, Finding, SweepReport
 from objstore.server import LocalServer, local
@@ -113,6 +114,7 @@ __all__ = [
     "__version__",
     "connect",
     "local",
+    "path_below",
 ]
 
 logging.getLogger(__name__).addHandler(logging.NullHandler())

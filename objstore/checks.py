@@ -6,8 +6,10 @@ Pure. Each returns the value in the form in which it is kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
+from objstore.core.headers import is_reserved
 from objstore.errors import shorten
 
 __all__ = [
@@ -23,6 +25,7 @@ __all__ = [
 #: Largest numbers that stored fields take: `max_chunk_size` and `chunks` are uint32.
 MAX_UINT32 = 2**32 - 1
 MAX_SIZE = 2**63 - 1
+_UNSAFE = re.compile(r"[\r\n\0]")
 
 
 def check_text(what: str, text: object) -> str:
@@ -64,10 +67,20 @@ def check_headers(headers: object) -> dict[str, list[str]]:
         values = [values] if isinstance(values, str) else values
         if not isinstance(values, Sequence) or isinstance(values, bytes):
             raise TypeError(f"header {shorten(key)} must have a list of str, not {shorten(values)}")
-        checked[check_text("a header key", key)] = [
-            check_value(f"header {shorten(key)}", value) for value in values
+        if is_reserved(check_text("a header key", key)):
+            raise ValueError(f"header {shorten(key)}: names that begin with Nats- are the server's")
+        checked[_one_line("a header key", key)] = [
+            _one_line(f"header {shorten(key)}", check_value(f"header {shorten(key)}", value))
+            for value in values
         ]
     return checked
+
+
+def _one_line(what: str, text: str) -> str:
+    """Refuse what could end its line, should somebody hand it on as a header."""
+    if _UNSAFE.search(text):
+        raise ValueError(f"{what} {shorten(text)} holds a line break")
+    return text
 
 
 def check_integer(what: str, number: object, least: int, most: int) -> int:

@@ -19,10 +19,13 @@ from objstore.callbacks import CallbackPool
 from objstore.checks import check_integer
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
-from objstore.core.options import ConnectKeywords, make_options
+from objstore.core.headers import is_reserved
+from objstore.core.options import ConnectKeywords, make_options, split_urls
 from objstore.core.protocol import check_subject, encode_unsub
+from objstore.core.secret import SECRETS, hide
+from objstore.core.settings import gather, hide_secrets, names_user
 from objstore.display import html_pairs
-from objstore.errors import InvalidNameError, ObjStoreError
+from objstore.errors import InvalidNameError, ObjStoreError, shorten
 from objstore.jetstream.api import JetStream
 from objstore.manager import ObjectStoreManager
 
@@ -36,8 +39,6 @@ _FLUSH_TIMEOUT = 2.0
 #: Threads for callbacks: as in pynats2, and at the most.
 _DEFAULT_WORKERS = 3
 _MAX_WORKERS = 1000
-#: Arguments that hold a secret itself, and not the name of a file.
-_SECRETS = ("password", "token", "nkey_seed")
 
 
 class Client(ObjectStoreManager, NATSClient):
@@ -52,13 +53,13 @@ class Client(ObjectStoreManager, NATSClient):
             `nats://localhost:4222`. As in pynats2 a path in it is put before every subject.
         servers: The same, under another name.
         workers: Threads for the callbacks of `subscribe`.
-        domain: JetStream domain to talk to.
-        api_prefix: Prefix of the JetStream API where an account has another than `$JS.API`.
         socket_timeout: pynats2's name for `timeout`.
-        options: As of `objstore.connect`.
+        domain, api_prefix, context, use_environment, options: As of `objstore.connect`.
 
     Raises:
-        InvalidURLError, TypeError, ValueError: If an argument cannot be used.
+        InvalidURLError, TypeError, ValueError: If an argument, or what stands for it in the
+            environment or the context, cannot be used.
+        OSError: If a file cannot be read.
     """
 
     def __init__(
@@ -70,27 +71,36 @@ class Client(ObjectStoreManager, NATSClient):
         domain: str | None = None,
         api_prefix: str | None = None,
         socket_timeout: float | None = None,
+        context: str | None = None,
+        use_environment: bool = True,
         **options: Unpack[ConnectKeywords],
     ) -> None:
         # Not super().__init__(): it would set up pynats2's engine.
+        url, servers = hide(url), hide(servers)
+        given = hide_secrets(options)
+        del options
         if url is not None and servers is not None:
             raise TypeError("url and servers are two names for one thing; give one")
         if domain is not None and api_prefix is not None:
             raise TypeError("domain and api_prefix exclude each other")
         check_integer("workers", workers, 1, _MAX_WORKERS)
+        given.update(
+            servers=url if servers is None else servers, domain=domain, api_prefix=api_prefix
+        )
+        if socket_timeout is not None:
+            given.setdefault("timeout", socket_timeout)
+        self._arguments: dict[str, Any] = {
+            **given,
+            "workers": workers,
+            "context": context,
+            "use_environment": use_environment,
+        }
+        settings = gather(given, context=context, use_environment=use_environment)
+        domain, api_prefix = settings.pop("domain", None), settings.pop("api_prefix", None)
         for word, prefix in (("domain", domain), ("api_prefix", api_prefix)):
             if prefix is not None:
                 _check_prefix(word, prefix)
-        if socket_timeout is not None:
-            options.setdefault("timeout", socket_timeout)
-        self._arguments: dict[str, Any] = {
-            "servers": url if servers is None else servers,
-            "workers": workers,
-            "domain": domain,
-            "api_prefix": api_prefix,
-            **options,
-        }
-        self._options = make_options(url if servers is None else servers, **options)
+        self._options = make_options(**settings)
         self._api_prefix = api_prefix or ("$JS.API" if domain is None else f"$JS.{domain}.API")
         self._vhost_name = self._options.servers[0].prefix
         if self._vhost_name:
@@ -116,8 +126,11 @@ class Client(ObjectStoreManager, NATSClient):
         Raises:
             TypeError: If secrets are among them: a pickle is no place for these.
         """
-        secret = next((word for word in _SECRETS if self._arguments.get(word) is not None), None)
-        if secret is None and _has_credentials(self._arguments["servers"]):
+        secret = next(
+            (word for word in sorted(SECRETS) if self._arguments.get(word) is not None), None
+        )
+        servers = self._arguments["servers"]
+        if secret is None and servers is not None and names_user(servers):
             secret = "the URL's user"
         if secret is not None:
             raise TypeError(
@@ -129,7 +142,8 @@ class Client(ObjectStoreManager, NATSClient):
                 "a client that was given an SSLContext cannot be pickled; name the files: "
                 "tls_cacert, tls_client_cert, tls_client_key"
             )
-        return _restore, (self._arguments,)
+        urls = None if servers is None else [str(url) for url in split_urls(servers)]
+        return _restore, ({**self._arguments, "servers": urls},)
 
     def __repr__(self) -> str:
         servers = ", ".join(str(server) for server in self._options.servers)
@@ -230,12 +244,17 @@ class Client(ObjectStoreManager, NATSClient):
         Args:
             payload: Bytes; a str is sent as UTF-8.
             reply: Subject for answers.
-            headers: Key to value.
+            headers: Key to value. Those that begin with `Nats-` are refused: with them a
+                server is told what to do, for one to empty a bucket.
 
         Raises:
             InvalidNameError, ValueError: If it cannot be sent; nothing was.
+            PermissionsViolationError: If the server denies it.
             ConnectionLostError: If there is no connection.
         """
+        for key in headers or ():
+            if isinstance(key, str) and is_reserved(key):
+                raise ValueError(f"header {shorten(key)} is the server's: choose another name")
         self._connection.publish(
             self._vhost(subject), _to_bytes(payload), reply=self._vhost(reply), headers=headers
         )
@@ -274,6 +293,9 @@ class Client(ObjectStoreManager, NATSClient):
             subject: Literal, or with wildcards.
             queue: Name of a queue group, of which one member gets each message.
             max_messages: Unsubscribe after so many.
+
+        Raises:
+            PermissionsViolationError: If the server denies it.
         """
         if not callable(callback):
             raise TypeError(f"callback must be callable, not {callback!r:.60}")
@@ -305,11 +327,6 @@ def _restore(arguments: dict[str, Any]) -> Client:
     return Client(**arguments)
 
 
-def _has_credentials(servers: str | Sequence[str] | None) -> bool:
-    """Whether a URL says who we are."""
-    return "@" in (servers if isinstance(servers, str) else ",".join(servers or ()))
-
-
 def _check_prefix(what: str, prefix: str) -> None:
     """Refuse what cannot stand at the beginning of a subject."""
     try:
@@ -328,10 +345,15 @@ def connect(
     workers: int = _DEFAULT_WORKERS,
     domain: str | None = None,
     api_prefix: str | None = None,
+    context: str | None = None,
+    use_environment: bool = True,
     **options: Unpack[ConnectKeywords],
 ) -> Client:
     """
     Connect to a NATS server or cluster.
+
+    What is not said here is taken from the environment, then from the context: see
+    `docs/reference/environment.md`.
 
     Args:
         servers: One URL, several with commas between, or a list; by default `$NATS_URL`,
@@ -339,12 +361,19 @@ def connect(
         domain: JetStream domain to talk to.
         api_prefix: Prefix of the JetStream API where an account has another than `$JS.API`.
         workers: Threads for the callbacks of `Client.subscribe`.
+        context: Name of a context of the `nats` tool; by default `$NATS_CONTEXT`.
+        use_environment: False looks at no `NATS_*` variable.
         name: Name of this client, for the server's logs.
         user, password, token: Credentials, where the URL has none.
+        credentials: File with a user's JWT and nkey seed, or a seed alone. It is read for
+            each connection, so that what replaces it counts.
+        nkey_seed: The seed itself, with a `jwt` where the account gives one.
         tls: True to demand TLS, or an `ssl.SSLContext`. Servers are verified.
         tls_cacert: File of the authorities to trust instead of the system's.
         tls_client_cert, tls_client_key: Files of a client certificate.
         tls_verify: False accepts any server: for experiments only.
+        tls_first: Begin with TLS, before the server speaks (its `handshake_first`).
+        ignore_discovered_servers: Use no server but these, whichever others they name.
         timeout: Seconds to connect, over all servers; 5 by default, None for ever.
         ping_interval: Seconds of silence after which the server is asked for a sign of life.
         inbox_prefix: Subject below which answers are received; `_INBOX` by default.
@@ -356,12 +385,26 @@ def connect(
     Raises:
         ConnectError: If no server accepts; its message lists every attempt.
         AuthenticationError: If the credentials are refused.
-        InvalidURLError, TypeError, ValueError: If an argument cannot be used.
+        InvalidURLError, TypeError, ValueError: If an argument, or what stands for it in the
+            environment or the context, cannot be used.
+        OSError: If a file cannot be read.
+        ObjStoreError: If nkeys are used, and no library is installed that can sign.
 
     Example:
         >>> with objstore.connect("nats://localhost:4222") as client:
         ...     store = client.create_object_store("photos")
     """
-    client = Client(servers, workers=workers, domain=domain, api_prefix=api_prefix, **options)
+    servers = hide(servers)
+    hidden: Any = hide_secrets(options)
+    del options
+    client = Client(
+        servers,
+        workers=workers,
+        domain=domain,
+        api_prefix=api_prefix,
+        context=context,
+        use_environment=use_environment,
+        **hidden,
+    )
     client.connect()
     return client

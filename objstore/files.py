@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -82,7 +83,8 @@ def write_file(reader: ObjectReader, path: str) -> None:
     """
     Write all of `reader` to a new file, and put that in the place of `path`.
 
-    The new file has the mode of the one that it replaces.
+    Until all of it is there and verified nobody else can read it; then it has the mode of
+    the file that it replaces, or that of any new file. A symbolic link is replaced.
 
     Raises:
         OSError: If that fails; the file at `path` is as it was.
@@ -96,15 +98,18 @@ def write_file(reader: ObjectReader, path: str) -> None:
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0)
     flags |= getattr(os, "O_BINARY", 0)
     try:
-        handle = os.open(temporary, flags, 0o666 if mode is None else mode)
+        # Without a mode to keep, the system says what the umask leaves of the usual one.
+        handle = os.open(temporary, flags, 0o666 if mode is None else 0o600)
     except OSError as error:
         # The name of the temporary file would say nothing to anybody.
         raise OSError(error.errno, error.strerror, path) from error
     try:
         with open(handle, "wb", buffering=0) as file:
+            if mode is None:
+                mode = os.fstat(handle).st_mode & 0o777
+                os.chmod(temporary, 0o600)
             _copy(reader, file)
-        if mode is not None:
-            os.chmod(temporary, mode)  # whatever the umask made of it
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -113,11 +118,12 @@ def write_file(reader: ObjectReader, path: str) -> None:
 
 
 def _mode(path: str) -> int | None:
-    """Return the mode of the file at `path`; None if there is none."""
+    """Return the mode of the file at `path`; None if there is none, or a link to one."""
     try:
-        return os.stat(path).st_mode & 0o777
+        mode = os.lstat(path).st_mode
     except OSError:
         return None
+    return None if stat.S_ISLNK(mode) else mode & 0o777
 
 
 def _copy(reader: ObjectReader, file: io.FileIO) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 
 from objstore import naming
 from objstore.checks import MAX_SIZE, MAX_UINT32
+from objstore.core.fields import parse_fields
 from objstore.errors import BadObjectMetaError, shorten
 from objstore.models import ObjectInfo, ObjectLink
 
@@ -81,15 +82,13 @@ def decode_info(
         return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
     try:
-        fields = _decode_json(payload.decode())
+        fields = parse_fields(payload)
         if b"\\u" in payload:
             # Escapes may stand for halves of characters, which nobody could print or store.
             whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
             fields = json.loads(whole)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise bad("it is not JSON") from error
-    if not isinstance(fields, dict):
-        raise bad("it is not a JSON object")
     stored_name = fields.get("name")
     if name is None:
         if not isinstance(stored_name, str) or not stored_name:
@@ -137,13 +136,6 @@ def decode_info(
         revision=revision,
         unknown=extra,
     )
-
-
-def _refuse_constant(text: str) -> Any:
-    raise ValueError(f"{text} is not JSON")
-
-
-_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
 
 
 def _decode_link(fields: object) -> ObjectLink | None:

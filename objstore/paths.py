@@ -25,16 +25,20 @@ def path_below(directory: str | os.PathLike[str], name: str) -> str:
     Return the path of the file that an object becomes below a directory.
 
     Each `/` of the name begins a directory. Directories that are symbolic links are not
-    passed, since they may lead anywhere.
+    passed, since they may lead anywhere; nobody else may make one meanwhile. A link in the
+    place of the file itself does no harm: `get_file` replaces it.
 
     Raises:
         InvalidNameError: If the name is absolute, leads out, or has a part that is no file
             name on every system: `.`, `..`, a device, a backslash, a control character.
 
     Example:
-        >>> path_below("out", "2026/cat.jpg")
-        'out/2026/cat.jpg'
+        >>> path = path_below("out", "2026/cat.jpg")
+        >>> os.makedirs(os.path.dirname(path), exist_ok=True)
+        >>> store.get_file("2026/cat.jpg", path)
     """
+    if not isinstance(name, str):
+        raise TypeError(f"an object name must be a str, not {shorten(name)}")
     path = os.fspath(directory)
     *parents, base = name.split("/")
     for part in [*parents, base]:
@@ -44,11 +48,16 @@ def path_below(directory: str | os.PathLike[str], name: str) -> str:
         raise InvalidNameError(f"object name {shorten(name)} is no path: it names a drive")
     for part in parents:
         path = os.path.join(path, part)
-        if os.path.islink(path):
+        if os.path.islink(path) or _is_junction(path):
             raise InvalidNameError(
                 f"object name {shorten(name)} is no path: {path!r} is a symbolic link"
             )
     return os.path.join(path, base)
+
+
+def _is_junction(path: str) -> bool:
+    """Whether it is one of Windows' own links between directories (Python 3.12 knows)."""
+    return hasattr(os.path, "isjunction") and os.path.isjunction(path)
 
 
 def _find_fault(part: str) -> str:

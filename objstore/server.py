@@ -198,7 +198,7 @@ def local(
     Args:
         directory: Where to keep data; None for a temporary directory, removed at the end.
         port, binary, config: As for `LocalServer`.
-        **options: As for `Client`.
+        **options: As for `Client`; the environment says nothing about this server.
 
     Raises:
         ObjStoreError: If there is no nats-server program, or it does not start.
@@ -206,7 +206,7 @@ def local(
     """
     server = LocalServer(directory, port, binary, config)
     try:
-        client = Client(server.url, **options)
+        client = Client(server.url, use_environment=False, **options)
         client._on_close.append(server.stop)
         client.connect()
     except BaseException:

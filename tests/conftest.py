@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -30,6 +31,12 @@ __all__: list[str] = []
 THREAD_END_TIMEOUT = 5.0
 
 _counter = itertools.count(1)
+
+# What is said to the `nats` tool on this machine is not said to these tests.
+for _name in [name for name in os.environ if name.startswith("NATS_")]:
+    if _name != "NATS_SERVER_BIN":
+        del os.environ[_name]
+os.environ["XDG_CONFIG_HOME"] = os.devnull
 
 # The same examples in every run, however slow the machine is.
 hypothesis.settings.register_profile("ours", derandomize=True, deadline=None, database=None)

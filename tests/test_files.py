@@ -340,6 +340,44 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+@pytest.mark.parametrize("mode", [None, 0o644, 0o600, 0o755])
+def test_nobody_else_reads_a_file_that_is_not_complete(
+    mode: int | None, store: ObjectStore, tmp_path: Path
+) -> None:
+    """Whatever mode it will have."""
+    store.put("object", pattern(300_000))
+    path = tmp_path / "file"
+    if mode is not None:
+        path.touch()
+        path.chmod(mode)
+    seen = set()
+
+    def look(_: int) -> None:
+        (temporary,) = tmp_path.glob(".file.*.part")
+        seen.add(temporary.stat().st_mode & 0o777)
+
+    store.get_file("object", path, callback=look)
+    assert seen == {0o600}
+    assert path.stat().st_mode & 0o777 == (mode or 0o666 & ~_umask())
+
+
+def _umask() -> int:
+    os.umask(mask := os.umask(0))
+    return mask
+
+
+def test_file_behind_a_link_lends_no_mode(store: ObjectStore, tmp_path: Path) -> None:
+    """The link goes; what it led to is of no concern."""
+    store.put("object", b"content")
+    victim, path = tmp_path / "victim", tmp_path / "file"
+    victim.write_text("victim")
+    victim.chmod(0o777)
+    path.symlink_to(victim)
+    store.get_file("object", path)
+    assert not path.is_symlink() and path.stat().st_mode & 0o777 == 0o666 & ~_umask()
+    assert victim.read_text() == "victim"
+
+
 def test_symbolic_link_is_replaced(store: ObjectStore, tmp_path: Path) -> None:
     """Not followed: nobody is written to who was not named."""
     victim = tmp_path / "victim"

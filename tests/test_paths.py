@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+import objstore
 from objstore.errors import InvalidNameError
 from objstore.paths import path_below
+from objstore.store import ObjectStore
 
 HOSTILE = [
     # out of the directory
@@ -24,13 +29,38 @@ HOSTILE = [
     *("\0", "a\0b", "a\nb", "a\rb", "a\tb", "\x1b[31mred", "a\x7f", "a\x85b", "a\u2028b"),
     # endings that some systems drop
     *("a.", "a ", "a/b.", "a /b", "...", ".. ", "a/.. /b"),
+    # what is no text in any encoding
+    *("\ud800", "a/\udfff"),
 ]
 
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_names_are_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(InvalidNameError, match="is no path"):
+    with pytest.raises(InvalidNameError, match="is no path") as caught:
         path_below(tmp_path, name)
+    assert str(caught.value).isprintable()
+
+
+def test_there_are_enough_hostile_names() -> None:
+    """A table that shrinks is no table."""
+    assert len(set(HOSTILE)) >= 60
+
+
+@pytest.mark.parametrize("name", [None, 1, b"a", Path("a")])
+def test_what_is_no_text_is_a_type_error(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(TypeError, match="must be a str"):
+        path_below(tmp_path, name)
+
+
+@given(st.text(alphabet=st.sampled_from("./\\:a\0C ~\n"), max_size=12) | st.text(max_size=20))
+def test_no_name_leads_outside(name: str) -> None:
+    """Whatever it is made of."""
+    base = os.path.join(os.sep, "nonexistent")
+    try:
+        path = path_below(base, name)
+    except InvalidNameError:
+        return
+    assert path == os.path.normpath(path) == os.path.join(base, *name.split("/"))
 
 
 @pytest.mark.parametrize(
@@ -65,3 +95,15 @@ def test_no_link_is_passed(tmp_path: Path) -> None:
     with pytest.raises(InvalidNameError, match="symbolic link"):
         path_below(tmp_path / "out", "link/a")
     assert path_below(tmp_path / "out", "link") == str(tmp_path / "out/link")  # is replaced
+
+
+def test_link_in_the_place_of_the_file_is_replaced(store: ObjectStore, tmp_path: Path) -> None:
+    """What it led to stays as it was."""
+    victim, out = tmp_path / "victim", tmp_path / "out"
+    victim.write_text("victim")
+    out.mkdir()
+    (out / "object").symlink_to(victim)
+    store.put("object", b"content")
+    store.get_file("object", objstore.path_below(out, "object"))
+    assert victim.read_text() == "victim"
+    assert (out / "object").read_bytes() == b"content"

@@ -36,6 +36,8 @@ from objstore.cli.output import (
 from objstore.cli.progress import Progress
 from objstore.cli.trees import place_files, walk_files
 from objstore.client import Client
+from objstore.core.contexts import selected_context
+from objstore.core.options import ConnectKeywords
 from objstore.display import format_size, format_time
 from objstore.errors import (
     BucketNotFoundError,
@@ -67,14 +69,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _make_client(args: argparse.Namespace) -> Client:
-    tls = {
+    options: ConnectKeywords = {
         "tls_cacert": args.tlsca,
         "tls_client_cert": args.tlscert,
         "tls_client_key": args.tlskey,
     }
+    if args.connect_timeout is not None:
+        options["timeout"] = args.connect_timeout
+    if args.tlsfirst:
+        options["tls_first"] = True
     if args.local is not None:
-        return local(args.local, timeout=args.connect_timeout, **tls)
-    return Client(args.server, timeout=args.connect_timeout, **tls)
+        return local(args.local, **options)
+    options["credentials"] = args.creds
+    context = args.context or os.environ.get("NATS_CONTEXT") or selected_context()
+    return Client(args.server, context=context, **options)
 
 
 def _open(args: argparse.Namespace, client: Client) -> ObjectStore:

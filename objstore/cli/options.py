@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, NoReturn
 
-from objstore.core.deadline import CONNECT_TIMEOUT, DEFAULT_TIMEOUT
+from objstore.core.deadline import DEFAULT_TIMEOUT
 from objstore.display import escape
 
 __all__ = ["COMMANDS", "make_parser", "parse_arguments", "parse_duration", "parse_size"]
@@ -139,6 +139,8 @@ def _add_global_options(parser: argparse.ArgumentParser, *, defaults: bool) -> N
         group.add_argument(*names, **options)
 
     add("--server", metavar="URL", help="server; by default $NATS_URL, then localhost")
+    add("--context", metavar="NAME", help="context of the nats tool; by default the selected one")
+    add("--creds", metavar="FILE", help="a user's JWT and nkey seed, or a seed alone")
     add("--local", metavar="DIR", help="start a server of its own on the data in DIR")
     add("--timeout", metavar="S", type=parse_duration, help="seconds without progress to wait")
     add("--json", action="store_true", default=False, help="print JSON")
@@ -148,6 +150,7 @@ def _add_global_options(parser: argparse.ArgumentParser, *, defaults: bool) -> N
     add("--tlsca", metavar="FILE", help="authorities to trust instead of the system's")
     add("--tlscert", metavar="FILE", help="client certificate")
     add("--tlskey", metavar="FILE", help="its private key")
+    add("--tlsfirst", action="store_true", default=False, help="begin with TLS")
 
 
 def _add_bucket(parser: argparse.ArgumentParser, **options: Any) -> None:
@@ -400,7 +403,7 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 
     Returns:
         A namespace; `command` is never an alias, `timeout` and `connect_timeout` are
-        seconds.
+        seconds, the latter None if nobody said so.
 
     Raises:
         SystemExit: With 2 if it cannot be understood, with 0 if it asks for help.
@@ -409,9 +412,9 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if complaint := _find_contradiction(args):
         parser.error(complaint)
-    given = args.timeout
-    args.connect_timeout = CONNECT_TIMEOUT if given is None else given
-    args.timeout = DEFAULT_TIMEOUT if given is None else given
+    args.connect_timeout = args.timeout
+    if args.timeout is None:
+        args.timeout = DEFAULT_TIMEOUT
     return args
 
 
@@ -419,6 +422,8 @@ def _find_contradiction(args: argparse.Namespace) -> str:
     """Return what argparse cannot see; "" if all is well."""
     if args.local is not None and args.server is not None:
         return "--local and --server exclude each other"
+    if args.local is not None and (args.context is not None or args.creds is not None):
+        return "--local has its own server: nobody to show --context or --creds"
     if args.command == "put":
         if args.name is not None and len(args.files) > 1:
             return "--name is for one FILE"

@@ -36,7 +36,7 @@ from objstore.core.protocol import (
 )
 from objstore.core.request import Request
 from objstore.core.routes import Routes
-from objstore.core.subscription import Inbox, Subscription
+from objstore.core.subscription import Inbox, MessageQueue, Subscription
 from objstore.errors import (
     ConnectError,
     ConnectionLostError,
@@ -434,7 +434,9 @@ class Connection:
             ConnectionLostError: If the connection breaks.
         """
         deadline = Deadline(timeout)
-        link = self._await_link(deadline)
+        self._flush(self._await_link(deadline), deadline)
+
+    def _flush(self, link: Link, deadline: Deadline) -> None:
         number = self.ping(link)
         self.send([], deadline, link=link)  # wait for room, if the ping found none
         with self._lock:
@@ -442,7 +444,9 @@ class Connection:
                 if self._link is not link:
                     raise self._lost_error()
                 if not self._changed.wait(deadline.remaining()):
-                    raise RequestTimeoutError(f"{link.server} has not answered for {timeout} s")
+                    raise RequestTimeoutError(
+                        f"{link.server} has not answered for {deadline.timeout} s"
+                    )
 
     # Publishing and requests
 
@@ -458,13 +462,36 @@ class Connection:
         """
         Publish a message. It is on its way when this returns, no more.
 
+        Where the server knows users it may deny a subject, so that the first message to one
+        waits for the server's word.
+
         Raises:
             InvalidNameError: If a subject cannot be published to.
             ValueError: If the message is larger than the server takes.
+            PermissionsViolationError: If the server denies the subject, or the reply.
             ConnectionLostError: If there is no connection.
         """
         deadline = Deadline(timeout)
-        self.send(self.encode(subject, payload, reply, headers, deadline), deadline)
+        buffers = self.encode(subject, payload, reply, headers, deadline)
+        link = self._await_link(deadline)
+        if not link.has_permissions or subject in link.allowed:
+            self.send(buffers, deadline)
+            return
+        with self._lock:
+            verdict = self._routes.await_verdict({subject, reply})
+        try:
+            self.send(buffers, deadline, link=link)
+            self._settle(verdict, link, deadline)
+            link.allow(subject)
+        finally:
+            with self._lock:
+                self._routes.forget_verdict(verdict)
+
+    def _settle(self, waiting: MessageQueue, link: Link, deadline: Deadline) -> None:
+        """Wait until the server has said what it has to say, and raise if it denies it."""
+        self._flush(link, deadline)
+        if waiting.failure is not None:
+            raise fresh(waiting.failure)
 
     def encode(
         self,
@@ -518,15 +545,18 @@ class Connection:
 
         Raises:
             InvalidNameError: If the subject or the group cannot be used.
+            PermissionsViolationError: If the server denies it.
             ConnectionLostError: If there is no connection.
         """
         encode_sub(subject, 0, queue)  # refuses what cannot be sent, before anything is done
         deadline = Deadline(timeout)
-        self._await_link(deadline)
+        link = self._await_link(deadline)
         with self._lock:
             subscription = self._routes.subscribe(subject, queue)
         try:
             self.send([encode_sub(subject, subscription.sid, queue)], deadline)
+            if link.has_permissions:
+                self._settle(subscription, link, deadline)
         except BaseException:
             self.unsubscribe(subscription)
             raise

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import threading
 import time
+from collections.abc import Iterator
 
 __all__ = ["CONNECT_TIMEOUT", "DEFAULT_TIMEOUT", "Deadline", "check_timeout"]
 
@@ -19,6 +21,8 @@ _MAX_AFTERMATH = 1.0
 
 #: Seconds that every way to wait takes: `poll` counts milliseconds in 31 bits (24 days).
 _LONGEST_WAIT = float(2**31 // 1000)
+#: Seconds between two looks at whether a wait is cancelled.
+_TURN = 0.05
 
 
 def check_timeout(timeout: float | None, what: str = "timeout") -> float | None:
@@ -46,12 +50,14 @@ class Deadline:
 
     Args:
         timeout: Seconds without progress; 0 does not wait, None waits for ever.
+        cancelled: Brings the moment forward when it is set; for `turns`.
     """
 
-    __slots__ = ("_at", "timeout")
+    __slots__ = ("_at", "_cancelled", "timeout")
 
-    def __init__(self, timeout: float | None) -> None:
+    def __init__(self, timeout: float | None, cancelled: threading.Event | None = None) -> None:
         self.timeout = check_timeout(timeout)
+        self._cancelled = cancelled
         self.extend()
 
     def extend(self) -> None:
@@ -69,7 +75,7 @@ class Deadline:
     def rest(self) -> Deadline:
         """Return a deadline of its own for the time left: to extend it leaves this one alone."""
         rest = Deadline.__new__(Deadline)
-        rest.timeout, rest._at = self.remaining(), self._at
+        rest.timeout, rest._at, rest._cancelled = self.remaining(), self._at, self._cancelled
         return rest
 
     def aftermath(self) -> Deadline:
@@ -77,6 +83,28 @@ class Deadline:
         if self.timeout is None:
             return Deadline(_MAX_AFTERMATH)
         return Deadline(min(0.1 * self.timeout + 0.1, _MAX_AFTERMATH))
+
+    def part(self, seconds: float | None) -> Deadline:
+        """Return a deadline of its own that is over in `seconds`."""
+        return Deadline(seconds, self._cancelled)
+
+    def turns(self) -> Iterator[float]:
+        """
+        Yield seconds to wait, again and again, each a moment only: all together are the time left.
+
+        For what cannot be woken up. The first turn comes even when the time is up.
+
+        Raises:
+            InterruptedError: If the deadline is cancelled.
+        """
+        turn = self.at_most(_TURN)
+        while True:
+            if self._cancelled is not None and self._cancelled.is_set():
+                raise InterruptedError("the connection is being closed")
+            yield turn
+            turn = self.at_most(_TURN)
+            if not turn:
+                return
 
     @property
     def expired(self) -> bool:

@@ -16,15 +16,18 @@ import threading
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from objstore.core.deadline import Deadline
-from objstore.core.link import Link, make_server_error
+from objstore.core.deadline import CONNECT_TIMEOUT, Deadline
+from objstore.core.denials import find_subject, is_denial
+from objstore.core.link import Link
 from objstore.core.protocol import PONG, Event, Info, Message, ServerErr, Signal
+from objstore.core.secret import redact
 from objstore.errors import (
     AuthenticationError,
     ConnectError,
     ConnectionLostError,
     ObjStoreError,
     PermissionsViolationError,
+    ProtocolError,
 )
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ _FIRST_BACKOFF = 0.05
 _MAX_BACKOFF = 2.0
 #: Identical refusals of our credentials after which no more attempts are made.
 _MAX_REFUSALS = 2
+#: Seconds after such a refusal: a credentials file may just be being renewed.
+_REFUSAL_PAUSE = 1.0
 #: Seconds between attempts to send what could not go out at once.
 _RETRY_INTERVAL = 0.05
 
@@ -54,6 +59,7 @@ class Dispatcher:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._complaint: ObjStoreError | None = None  # the last -ERR of this link
+        self._other: Link | None = None  # open already, to take the place of one that leaves
         self._thread: threading.Thread | None = None
 
     def start(self, link: Link) -> None:
@@ -84,7 +90,8 @@ class Dispatcher:
             failure = self._read(link)
             if not self._connection.closing.is_set():
                 logger.info("%s", failure)
-            link = self._reconnect() if self._connection.lose(link, failure) else None
+            link = self._next_link() if self._connection.lose(link, failure) else None
+        self._drop_other()
         self._connection.give_up(failure)  # unless that is done
 
     # Reading
@@ -94,6 +101,7 @@ class Dispatcher:
         self._complaint = None
         silence = Deadline(self._connection.options.ping_interval)
         sent = 0
+        is_leaving = False
         try:
             self._dispatch(link, list(link.events))
             room = link.parser.writable()
@@ -106,6 +114,10 @@ class Dispatcher:
                     silence.extend()
                     room = link.parser.writable()
                     self._dispatch(link, events)
+                    if link.is_leaving and not is_leaving:
+                        is_leaving = True
+                        if self._find_another(link):
+                            return self._lost(link, "it is shutting down")
                     continue
                 if count == 0:
                     return self._lost(link, "the server closed it")
@@ -119,7 +131,8 @@ class Dispatcher:
                         return self._lost(link, "it does not answer")
                     self._connection.ping(link)
                     silence.extend()
-        except ObjStoreError as error:
+        except ProtocolError as error:
+            link.censor(error)
             return self._lost(link, str(error), error)
         except OSError as error:
             return self._lost(link, str(error), error)
@@ -161,19 +174,51 @@ class Dispatcher:
 
     def _complain(self, link: Link, text: str) -> None:
         """Take an `-ERR`: a denial concerns one call, anything else the whole link."""
-        kind, _, subject = text.partition(' to "')
-        if kind.lower().startswith("permissions violation for"):
-            subject = subject.partition('"')[0]
+        if is_denial(text):
+            subject = find_subject(text)
             self._connection.deny(
                 subject,
-                PermissionsViolationError(f"the server denies it: {text}", subject),
-                subscribing="subscription" in kind.lower(),
+                PermissionsViolationError(
+                    f"the server denies it: {redact(text, link.shown)[:1024]}", subject
+                ),
+                subscribing="subscri" in text.partition('"')[0].lower(),
             )
-        else:
-            self._complaint = make_server_error(text, link.server)
-            logger.warning("%s", self._complaint)
+            if subject:
+                return
+        self._complaint = link.server_error(text)
+        logger.warning("%s", self._complaint)
 
     # Reconnecting
+
+    def _find_another(self, link: Link) -> bool:
+        """
+        Open a link to another server than one that is leaving; False if there is none.
+
+        Nothing is lost by the change: JetStream does not answer there any more.
+        """
+        connection = self._connection
+        deadline = Deadline(connection.options.timeout)
+        try:
+            self._other = connection.pool.open(
+                deadline.part(deadline.at_most(CONNECT_TIMEOUT)),  # the link still serves
+                connection.closing,
+                instead_of=link.server,
+            )
+        except ConnectError as error:
+            logger.info("%s is shutting down, and %s", link.server, error)
+        return self._other is not None
+
+    def _drop_other(self) -> None:
+        if self._other is not None:
+            self._other.transport.close()
+            self._other = None
+
+    def _next_link(self) -> Link | None:
+        """Return the link that was opened already, or another."""
+        other, self._other = self._other, None
+        if other is not None and self._connection.restore(other):
+            return other
+        return self._reconnect()
 
     def _reconnect(self) -> Link | None:
         """Try until there is a link again; None when the connection is closed."""
@@ -191,6 +236,8 @@ class Dispatcher:
                 if refusals == _MAX_REFUSALS:
                     connection.give_up(error)
                     return None
+                logger.warning("%s", error)
+                connection.closing.wait(_REFUSAL_PAUSE)
             except ConnectError as error:
                 logger.info("%s", error)
             except Exception as error:

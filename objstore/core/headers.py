@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from objstore.errors import ProtocolError, shorten
 
-__all__ = ["HeaderBlock", "encode_headers", "parse_headers", "parse_status"]
+__all__ = ["HeaderBlock", "encode_headers", "is_reserved", "parse_headers", "parse_status"]
 
 _VERSION = b"NATS/1.0"
 _KEY = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
@@ -51,6 +51,11 @@ def encode_headers(fields: Mapping[str, str | Sequence[str]]) -> bytes:
                 raise ValueError(f"value of header {key} holds a line break or is no text")
             lines.append(f"{key}: {value}")
     return "\r\n".join([*lines, "", ""]).encode()
+
+
+def is_reserved(key: str) -> bool:
+    """Whether a key is one by which servers are told what to do: `Nats-Rollup`, for one."""
+    return key.strip().lower().startswith("nats-")
 
 
 def parse_status(block: bytes) -> int | None:

@@ -1,44 +1,36 @@
 """
 One life of a connection: a socket to one server, from its `INFO` to its end.
 
-Opening a link is the handshake: TCP, `INFO`, TLS, `CONNECT`, `PING`, `PONG`. It runs in
-the thread that connects; afterwards the reader thread receives from it, and whoever
-holds the connection's write lock sends on it.
+The handshake runs in the thread that connects; afterwards the reader thread receives from
+the link, and whoever holds the connection's write lock sends on it.
 """
 
 from __future__ import annotations
 
-import ssl
 from collections import deque
 from typing import Any
 
-from objstore._version import __version__
-from objstore.core.auth import credential_fields
 from objstore.core.deadline import Deadline
-from objstore.core.options import ConnectOptions, ServerURL, make_tls_context
+from objstore.core.options import ServerURL
 from objstore.core.protocol import (
-    PING,
     Event,
-    Info,
     Parser,
-    ServerErr,
-    Signal,
-    encode_connect,
 )
-from objstore.core.transport import TCPTransport, TLSTransport, Transport
+from objstore.core.secret import redact
+from objstore.core.transport import Transport
 from objstore.errors import (
     AuthenticationError,
     ConnectError,
     ProtocolError,
-    TLSNotOfferedError,
-    TLSRequiredError,
     shorten,
 )
 
-__all__ = ["Link", "make_server_error", "open_link"]
+__all__ = ["Link", "check_info"]
 
 #: Words in the errors by which servers refuse who we are, or end who we were.
 _AUTHENTICATION_WORDS = ("authorization violation", "authentication", "jwt", "nkey")
+#: Subjects of which is remembered that the server does not deny them.
+_MAX_ALLOWED = 4096
 
 
 class Link:
@@ -50,6 +42,9 @@ class Link:
         transport: The byte stream.
         parser: Holds what was received and not yet parsed.
         info: The fields of the server's `INFO`.
+        vouched: Whether `info` came the way that everything else comes, and not before TLS.
+        shown: What we have shown of who we are: secrets, which nobody is to repeat.
+        allowed: Subjects that were published to and not denied.
         events: What came with the end of the handshake, for the reader thread.
         said: What to send without waiting; appended by any thread, even in a finalizer,
             and emptied under the connection's write lock.
@@ -62,6 +57,9 @@ class Link:
         self.transport = transport
         self.parser = parser
         self.info: dict[str, Any] = {}
+        self.vouched = True
+        self.shown: tuple[str, ...] = ()
+        self.allowed: set[str] = set()
         self.events: deque[Event] = deque()
         self.said: deque[bytes] = deque()
         self.pings = 0
@@ -72,6 +70,21 @@ class Link:
         """Bytes of the largest message that the server takes, headers included."""
         return int(self.info["max_payload"])
 
+    @property
+    def has_permissions(self) -> bool:
+        """Whether the server may deny us one thing and allow another."""
+        return bool(self.shown) or self.info.get("auth_required") is True
+
+    def allow(self, subject: str) -> None:
+        """Note that the server lets us publish there."""
+        if len(self.allowed) < _MAX_ALLOWED:
+            self.allowed.add(subject)
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether the server is about to shut down (its "lame duck mode")."""
+        return self.info.get("ldm") is True
+
     def learn(self, fields: dict[str, Any]) -> None:
         """
         Take an `INFO` that comes after the handshake; what it does not say stays as it was.
@@ -79,7 +92,19 @@ class Link:
         Raises:
             ProtocolError: If nobody could work with it.
         """
-        self.info = _check_info({**self.info, **fields})
+        self.info = check_info({**self.info, **fields})
+        self.vouched = True
+
+    def server_error(self, text: str) -> ConnectError:
+        """Return the exception for an `-ERR` that ends a connection."""
+        words = redact(text, self.shown)[:1024]
+        if any(word in text.lower() for word in _AUTHENTICATION_WORDS):
+            return AuthenticationError(f"{self.server} refuses the credentials: {words}")
+        return ConnectError(f"{self.server} refuses the connection: {words}")
+
+    def censor(self, error: ProtocolError) -> None:
+        """Take out of an error what the server repeats of our secrets."""
+        error.args = (redact(str(error), self.shown),)
 
     def next_event(self, deadline: Deadline) -> Event:
         """
@@ -91,7 +116,8 @@ class Link:
             ProtocolError, OSError: If it breaks the protocol or the connection.
         """
         while not self.events:
-            count = self.transport.receive(self.parser.writable(), deadline.remaining())
+            turns = (self.transport.receive(self.parser.writable(), t) for t in deadline.turns())
+            count = next((count for count in turns if count is not None), None)
             if count is None or deadline.expired:  # a server may also talk for ever
                 raise TimeoutError("the server did not answer in time")
             if count == 0:
@@ -100,102 +126,16 @@ class Link:
         return self.events.popleft()
 
 
-def open_link(server: ServerURL, options: ConnectOptions, deadline: Deadline) -> Link:
+def check_info(fields: dict[str, Any]) -> dict[str, Any]:
     """
-    Connect to one server.
+    Return the fields of an `INFO` that somebody can work with.
 
     Raises:
-        ConnectError: If that fails; for one AuthenticationError, TLSNotOfferedError.
+        ProtocolError: If nobody could.
     """
-    try:
-        tcp = TCPTransport.connect(
-            server.host, server.port, deadline, keepalive=options.socket_keepalive
-        )
-    except (OSError, UnicodeError) as error:  # UnicodeError: the host cannot be a name
-        raise ConnectError(f"{server}: {getattr(error, 'strerror', None) or error}") from error
-    link = Link(server, tcp, Parser())
-    try:
-        _greet(link, tcp, options, deadline)
-    except BaseException as error:
-        link.transport.close()
-        if isinstance(error, (OSError, ProtocolError)) and not isinstance(error, ConnectError):
-            raise ConnectError(f"{server}: {error}") from error
-        raise
-    return link
-
-
-def _greet(link: Link, tcp: TCPTransport, options: ConnectOptions, deadline: Deadline) -> None:
-    """Go from a TCP connection to one that is ready for use."""
-    event = link.next_event(deadline)
-    if not isinstance(event, Info):
-        raise ProtocolError(f"expected INFO, got {shorten(event)}")
-    link.info = _check_info(event.fields)
-    asked = link.server.tls or options.require_tls
-    if asked or link.info.get("tls_required"):
-        _start_tls(link, tcp, options, deadline, asked=asked)
-    link.transport.send([encode_connect(_connect_fields(link, options)), PING], deadline.rest())
-    while (event := link.next_event(deadline)) is not Signal.PONG:
-        if isinstance(event, ServerErr):
-            raise make_server_error(event.text, link.server)
-        if isinstance(event, Info):
-            # Behind TLS this is the one to be trusted.
-            link.info = _check_info(event.fields)
-
-
-def _start_tls(
-    link: Link,
-    tcp: TCPTransport,
-    options: ConnectOptions,
-    deadline: Deadline,
-    *,
-    asked: bool,
-) -> None:
-    if not (link.info.get("tls_required") or link.info.get("tls_available")):
-        raise TLSNotOfferedError(f"{link.server} does not offer TLS, which was asked for")
-    if link.parser.pending or link.events:
-        # Whatever stands between INFO and the handshake was not sent by the server that
-        # we are about to verify.
-        raise ProtocolError("data before the TLS handshake")
-    context = options.tls or make_tls_context()
-    tls = TLSTransport(tcp, context, link.server.host)
-    try:
-        tls.hand_shake(deadline)
-    except ssl.SSLError as error:
-        reason = getattr(error, "verify_message", "") or error.reason or error
-        message = f"{link.server}: the TLS handshake failed: {reason}"
-        if "verif" in str(error):
-            message += "; tls_cacert names the file of an authority to trust"
-        raise (ConnectError if asked else TLSRequiredError)(message) from error
-    link.transport = tls
-
-
-def _check_info(fields: dict[str, Any]) -> dict[str, Any]:
     limit = fields.get("max_payload")
     if not isinstance(limit, int) or isinstance(limit, bool) or limit <= 0:
         raise ProtocolError(f"INFO gives {shorten(limit)} as max_payload")
     if fields.get("headers") is not True:
         raise ProtocolError("the server does not support headers: nats-server 2.9 or later does")
     return fields
-
-
-def _connect_fields(link: Link, options: ConnectOptions) -> dict[str, Any]:
-    return {
-        "verbose": options.verbose,
-        "pedantic": options.pedantic,
-        "tls_required": isinstance(link.transport, TLSTransport),
-        "name": options.name,
-        "lang": "python",
-        "version": __version__,
-        "protocol": 1,
-        "echo": True,
-        "headers": True,
-        "no_responders": True,
-        **credential_fields(options, link.server),
-    }
-
-
-def make_server_error(text: str, server: ServerURL) -> ConnectError:
-    """Return the exception for an `-ERR` that ends a connection."""
-    if any(word in text.lower() for word in _AUTHENTICATION_WORDS):
-        return AuthenticationError(f"{server} refuses the credentials: {text}")
-    return ConnectError(f"{server} refuses the connection: {text}")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import ipaddress
 import threading
 from typing import Any
 
 from objstore.core.deadline import Deadline
-from objstore.core.link import Link, open_link
+from objstore.core.handshake import open_link
+from objstore.core.link import Link
 from objstore.core.options import ConnectOptions, ServerURL, parse_url
 from objstore.errors import AuthenticationError, ConnectError, InvalidURLError
 
 __all__ = ["ServerPool"]
 
 #: Servers remembered from `INFO`; a cluster has a handful.
-_MAX_ADVERTISED = 64
+_MAX_SERVERS = 64
 
 
 class ServerPool:
@@ -28,29 +30,57 @@ class ServerPool:
         self._options = options
         self._servers = list(options.servers)
 
-    def learn(self, info: dict[str, Any], told_by: ServerURL) -> None:
-        """Remember the servers that an `INFO` names; they are held to the same TLS rules."""
+    def learn(self, info: dict[str, Any], told_by: ServerURL, *, vouched: bool = True) -> None:
+        """
+        Remember the servers that an `INFO` names.
+
+        They are who `told_by` is: the same user is known to them, and TLS is demanded if it
+        has it. Their certificates may have their own names, or that of `told_by` where the
+        cluster names addresses, or where nobody `vouched` for the `INFO`.
+        """
         urls = info.get("connect_urls")
-        for text in urls if isinstance(urls, list) else []:
+        if self._options.ignore_discovered_servers or not isinstance(urls, list):
+            return
+        name = told_by.tls_name or told_by.host
+        for text in urls:
             try:
                 server = parse_url(text)
             except (InvalidURLError, TypeError):
                 continue
-            server = dataclasses.replace(server, tls=told_by.tls)
-            known = {(other.host, other.port) for other in self._servers}
-            if (server.host, server.port) not in known and len(known) < _MAX_ADVERTISED:
-                self._servers.append(server)
+            has_own_name = vouched and (not _is_address(server.host) or _is_address(name))
+            server = dataclasses.replace(
+                told_by,
+                host=server.host,
+                port=server.port,
+                tls_name="" if has_own_name else name,
+                discovered=True,
+            )
+            self._remember(server)
 
-    def open(self, deadline: Deadline, closing: threading.Event) -> Link:
+    def _remember(self, server: ServerURL) -> None:
+        """Add a server, or take what is said of it now; but TLS is never unlearnt."""
+        for position, known in enumerate(self._servers):
+            if (known.host, known.port) == (server.host, server.port):
+                if known.discovered and (server.tls or not known.tls):
+                    self._servers[position] = server
+                return
+        if len(self._servers) < _MAX_SERVERS:
+            self._servers.append(server)
+
+    def open(
+        self, deadline: Deadline, closing: threading.Event, *, instead_of: ServerURL | None = None
+    ) -> Link:
         """
-        Try each server once.
+        Try each server once, but for `instead_of`.
 
         Raises:
             ConnectError: If none accepts; its message lists every attempt. An
                 AuthenticationError if a server refuses the credentials.
         """
         failures: list[ConnectError] = []
-        servers = list(self._servers)
+        servers = [server for server in self._servers if server != instead_of]
+        if not servers:
+            raise ConnectError("there is no other server")
         for server in servers:
             if closing.is_set():
                 break
@@ -61,16 +91,24 @@ class ServerPool:
             if remaining is not None and server is not servers[-1]:
                 remaining /= 2  # one that does not answer may not use up the others' time
             try:
-                link = open_link(server, self._options, Deadline(remaining))
+                link = open_link(server, self._options, Deadline(remaining, closing))
             except ConnectError as error:
                 failures.append(error)
             else:
                 self._servers.remove(server)
-                self._servers.insert(0, server)
-                self.learn(link.info, server)
+                self._servers.insert(0, link.server)
+                self.learn(link.info, link.server, vouched=link.vouched)
                 return link
         self._servers.append(self._servers.pop(0))  # the next attempt begins with another one
         raise _summary(failures)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _summary(failures: list[ConnectError]) -> ConnectError:

@@ -14,6 +14,7 @@ from collections import deque
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
+from objstore.core.fields import parse_fields
 from objstore.core.headers import HeaderBlock, encode_headers, parse_headers, parse_status
 from objstore.errors import InvalidNameError, ProtocolError, shorten
 
@@ -55,6 +56,8 @@ _COPY_BELOW = 1 << 13
 #: Bytes of the longest line accepted: `INFO` lists every server of a cluster.
 _MAX_LINE = 64 << 10
 _MAX_INFO_LINE = 1 << 20
+#: Characters of an error that are kept: the longest subject, and the words around it.
+_MAX_ERROR = 2 * MAX_CONTROL_LINE
 #: Bytes of the largest message accepted, whatever the server says of itself
 #: (nats-server refuses to start with a `max_payload` above 64 MiB), and of its headers.
 _MAX_PAYLOAD = 64 << 20
@@ -327,7 +330,7 @@ def _parse_command(verb: bytes, rest: bytes, line: bytes) -> Event | None:
     if verb == b"+OK":
         return Signal.OK
     if verb == b"-ERR":
-        return ServerErr(rest.decode("utf-8", "replace").strip().strip("'")[:1024])
+        return ServerErr(rest.decode("utf-8", "replace").strip().strip("'")[:_MAX_ERROR])
     if verb == b"INFO":
         return _parse_info(rest)
     if not line:
@@ -337,11 +340,9 @@ def _parse_command(verb: bytes, rest: bytes, line: bytes) -> Event | None:
 
 def _parse_info(text: bytes) -> Info:
     try:
-        fields = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        fields = parse_fields(text)
+    except ValueError as error:
         raise ProtocolError("INFO is not JSON") from error
-    if not isinstance(fields, dict):
-        raise ProtocolError("INFO is not a JSON object")
     return Info(fields)
 
 

@@ -43,6 +43,7 @@ class Routes:
         self._private_prefix = f"{inbox_prefix}.{next_nuid()}."
         self._subscriptions: dict[int, Subscription] = {}
         self._inboxes: dict[str | int, Inbox] = {}
+        self._verdicts: dict[MessageQueue, set[str]] = {}
         self.wildcard = f"{self._prefix}>"
         self._shared_sid = self.subscribe(self.wildcard, "").sid
 
@@ -95,6 +96,16 @@ class Routes:
 
     # Messages
 
+    def await_verdict(self, subjects: set[str]) -> MessageQueue:
+        """Return what ends when the server denies a publish to one of `subjects`."""
+        verdict = MessageQueue()
+        self._verdicts[verdict] = subjects
+        return verdict
+
+    def forget_verdict(self, verdict: MessageQueue) -> None:
+        """Let go what `await_verdict` has returned."""
+        self._verdicts.pop(verdict, None)
+
     def group(self, messages: list[Message]) -> dict[MessageQueue, list[Message]]:
         """Return which messages are for which queue; those for nobody are left out."""
         batches: dict[MessageQueue, list[Message]] = {}
@@ -111,10 +122,22 @@ class Routes:
         return batches
 
     def waiting_for(self, subject: str, *, subscribing: bool) -> list[MessageQueue]:
-        """Return who waits in vain when the server denies a publish, or a subscription."""
-        inboxes = self._inboxes.values()
+        """
+        Return who waits in vain when the server denies a publish, or a subscription.
+
+        Args:
+            subject: What it denies: to publish there, or to be answered there; "" for no
+                word of that.
+        """
+        inboxes, verdicts = self._inboxes.values(), self._verdicts.items()
+        if not subject:
+            return [*inboxes, *self._verdicts]
         if not subscribing:
-            return [inbox for inbox in inboxes if subject in inbox.published]
+            return [
+                *(inbox for inbox in inboxes if subject in inbox.published),
+                *(inbox for inbox in inboxes if subject.startswith(inbox.subject(""))),
+                *(verdict for verdict, subjects in verdicts if subject in subjects),
+            ]
         if subject == self.wildcard:
             return list(inboxes)
         return [

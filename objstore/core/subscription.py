@@ -86,6 +86,11 @@ class MessageQueue:
         self._taken += len(message.payload) + _OVERHEAD
         return message
 
+    @property
+    def failure(self) -> ObjStoreError | None:
+        """Why it has ended; None if it has not."""
+        return self._failure
+
     def next(self, timeout: float | None) -> Message | None:
         """
         Take the next message.

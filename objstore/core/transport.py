@@ -8,15 +8,18 @@ The socket does not block; who has nothing to do waits in `poll` for its own dir
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from objstore.core.deadline import Deadline
 from objstore.core.protocol import Buffer
+from objstore.core.resolver import resolve
 
 __all__ = ["TCPTransport", "TLSTransport", "Transport"]
 
@@ -27,6 +30,8 @@ _CAN_GATHER = hasattr(socket.socket, "sendmsg")
 _JOIN_BELOW = 1 << 14
 #: Bytes that TLS encrypts or decrypts in one turn: bounds its memory and its lock.
 _TLS_BLOCK = 1 << 18
+#: What a socket that does not block says of a connection that is being made.
+_UNDER_WAY = frozenset({errno.EINPROGRESS, errno.EWOULDBLOCK, errno.EAGAIN, errno.EINTR})
 
 
 class Transport(Protocol):
@@ -93,6 +98,18 @@ def _make_wait(sock: socket.socket, *, to_write: bool) -> Callable[[float | None
     return wait
 
 
+def _connect(sock: socket.socket, address: Any, deadline: Deadline) -> None:
+    """Connect a socket that does not block."""
+    code = sock.connect_ex(address)
+    if code in _UNDER_WAY:
+        wait = _make_wait(sock, to_write=True)
+        if not any(wait(turn) for turn in deadline.turns()):
+            raise TimeoutError("timed out")
+        code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if code:
+        raise OSError(code, os.strerror(code))
+
+
 class TCPTransport:
     """A TCP connection."""
 
@@ -114,7 +131,7 @@ class TCPTransport:
         Raises:
             OSError: If no address accepts; TimeoutError if `deadline` passes first.
         """
-        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        addresses = resolve(host, port, deadline)
         failure: OSError = OSError(f"{host} has no address")
         for position, (family, kind, protocol, _, address) in enumerate(addresses):
             remaining = deadline.remaining()
@@ -123,11 +140,10 @@ class TCPTransport:
                 remaining /= len(addresses) - position
             sock = socket.socket(family, kind, protocol)
             try:
-                sock.settimeout(remaining)
+                sock.setblocking(False)
                 if remaining == 0:
                     raise TimeoutError("timed out")
-                sock.connect(address)
-                sock.setblocking(False)
+                _connect(sock, address, deadline.part(remaining))
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 if keepalive:
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
@@ -225,6 +241,7 @@ class TLSTransport:
         self._outgoing = ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=hostname)
         self._received = memoryview(bytearray(_TLS_BLOCK))
+        self._unencrypted: list[Buffer] = []  # owned by whoever sends
         # Guards _tls and the two memory buffers, for one encryption or decryption; the
         # socket is read and written without it.
         self._tls_lock = threading.Lock()
@@ -249,7 +266,7 @@ class TLSTransport:
             else:
                 self._send_outgoing(deadline)
                 return
-            if not self._receive_encrypted(deadline.remaining()):
+            if not any(self._receive_encrypted(turn) for turn in deadline.turns()):
                 raise TimeoutError("timed out in the TLS handshake")
 
     @property
@@ -258,7 +275,7 @@ class TLSTransport:
 
     @property
     def has_unsent(self) -> bool:
-        return self._tcp.has_unsent
+        return bool(self._unencrypted) or self._tcp.has_unsent
 
     def _send_outgoing(self, deadline: Deadline) -> None:
         data = self._outgoing.read()
@@ -303,7 +320,8 @@ class TLSTransport:
         return total
 
     def send(self, buffers: Sequence[Buffer], deadline: Deadline) -> None:
-        for block in _blocks(buffers):
+        first, self._unencrypted = self._unencrypted, []
+        for block in _blocks([*first, *buffers]):
             with self._tls_lock:
                 self._tls.write(block)
                 data = self._outgoing.read()
@@ -312,9 +330,18 @@ class TLSTransport:
             self._tcp.send([], deadline)
 
     def try_send(self, data: Buffer) -> bool:
-        with self._tls_lock:
-            self._tls.write(data)
+        self._unencrypted.append(data)
+        # Without waiting for who decrypts: that may be this very thread, which the collector
+        # has interrupted to close a file that wraps one of ours.
+        if not self._tls_lock.acquire(blocking=False):
+            return False
+        try:
+            for block in _blocks(self._unencrypted):
+                self._tls.write(block)
+            self._unencrypted = []
             encrypted = self._outgoing.read()
+        finally:
+            self._tls_lock.release()
         return self._tcp.try_send(encrypted)
 
     def shut_down(self) -> None:
@@ -324,17 +351,21 @@ class TLSTransport:
         self._tcp.close()
 
 
-def _blocks(buffers: Sequence[Buffer]) -> Iterator[Buffer]:
-    """Yield the content of `buffers` in blocks: small ones joined, large ones cut."""
+def _blocks(buffers: Sequence[Buffer]) -> Iterator[memoryview]:
+    """
+    Yield the content of `buffers` in blocks: small ones joined, large ones cut.
+
+    Blocks are views, since a traceback with variables may show bytes, and in them a password.
+    """
     small: list[Buffer] = []
     size = 0
     for buffer in buffers:
         for start in range(0, len(buffer), _TLS_BLOCK):
             piece = memoryview(buffer)[start : start + _TLS_BLOCK]
             if size + len(piece) > _TLS_BLOCK:
-                yield b"".join(small)
+                yield memoryview(b"".join(small))
                 small, size = [], 0
             small.append(piece)
             size += len(piece)
     if small:
-        yield b"".join(small)
+        yield memoryview(b"".join(small))

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
+from objstore.core.fields import parse_fields
 from objstore.core.protocol import Message, check_subject, encode_pub
 from objstore.core.request import Request
 from objstore.errors import (
@@ -373,11 +374,9 @@ def parse_json(message: Message) -> dict[str, Any]:
     if message.status == 503:
         raise NoRespondersError("JetStream does not answer")
     try:
-        fields = json.loads(str(message.payload, "utf-8"))
-    except (ValueError, RecursionError) as error:
+        fields = parse_fields(bytes(message.payload))
+    except ValueError as error:
         raise ProtocolError("an answer of JetStream is not JSON") from error
-    if not isinstance(fields, dict):
-        raise ProtocolError("an answer of JetStream is not a JSON object")
     if fields.get("error") is not None:
         raise _make_error(fields["error"])
     return fields

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
@@ -254,3 +255,38 @@ def test_warnings_of_the_library_are_shown(run: Run, client: Client, store: Obje
     assert (result.code, result.out) == (0, b"")
     assert result.err.startswith("objstore: skipped message ")
     assert run("ls", store.bucket, "-q").err == ""
+
+
+# Contexts
+
+
+def write_context(directory: Path, name: str, **fields: str) -> None:
+    path = directory / "nats/context" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(fields))
+
+
+def test_context_is_that_of_the_option_the_environment_or_the_tool(
+    run: Run, server: LocalServer, directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this order; each of the others would lead nowhere."""
+    monkeypatch.delenv("NATS_URL")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(directory))
+    write_context(directory, "good", url=server.url)
+    write_context(directory, "bad", url="nats://127.0.0.1:1")
+    (directory / "nats/context.txt").write_text("good")
+    assert run("ls").code == 0
+    (directory / "nats/context.txt").write_text("bad")
+    assert run("ls").code == 5
+    monkeypatch.setenv("NATS_CONTEXT", "good")
+    assert run("ls").code == 0
+    monkeypatch.setenv("NATS_CONTEXT", "bad")
+    assert run("ls", "--context", "good").code == 0
+    assert run("--context", "missing", "ls").code == 1
+
+
+def test_credentials_have_to_be_there(run: Run) -> None:
+    """The file is named in the error."""
+    result = run("ls", "--creds", "missing.creds")
+    assert result.code == 1 and "missing.creds" in result.err
+    assert run("--local", "data", "--creds", "missing.creds", "ls").code == 2

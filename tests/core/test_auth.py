@@ -46,12 +46,26 @@ def test_advertised_server_gets_those_of_the_keywords() -> None:
     """They are meant for the whole cluster."""
     assert fields("demo", "advertised", user="joe", password="2") == {"user": "joe", "pass": "2"}
     assert fields("ann:1@demo", "advertised", token="t") == {"auth_token": "t"}
-
-
-def test_advertised_server_gets_those_of_the_first_url_that_has_any() -> None:
-    """A cluster knows the same users everywhere."""
-    assert fields("one,ann:1@two,joe:2@three", "advertised") == {"user": "ann", "pass": "1"}
     assert fields("one,two", "advertised") == {}
+
+
+def test_url_without_any_gets_those_of_the_first_that_has() -> None:
+    """A cluster knows the same users everywhere."""
+    one, two, three = make_options("one,ann:1@two,joe:2@three").servers
+    assert (one.user, two.user, three.user) == ("ann", "ann", "joe")
+
+
+def test_who_gets_what_is_meant_for_tls_has_to_have_tls() -> None:
+    """Else the password in one URL would go out in clear to another."""
+    one, _, three = make_options("one,tls://ann:1@two,joe:2@three").servers
+    assert (one.user, one.tls) == ("ann", True)
+    assert (three.user, three.tls) == ("joe", False)
+
+
+def test_credentials_of_the_keywords_go_to_who_has_none() -> None:
+    """What is said for all is not replaced by what is said for one."""
+    one, _ = make_options("one,tls://ann:1@two", user="joe", password="2").servers
+    assert (one.user, one.tls) == (None, False)
 
 
 def test_decoded() -> None:

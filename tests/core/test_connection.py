@@ -8,6 +8,7 @@ import os
 import pickle
 import select
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from typing import Any
 import pytest
 import trustme
 
+from objstore.core import resolver
 from objstore.core.connection import Connection, State
 from objstore.core.deadline import Deadline
 from objstore.core.dispatcher import Dispatcher
@@ -659,6 +661,7 @@ def test_failed_write_takes_the_link_out_of_use_at_once(
     monkeypatch.setattr(Connection, "lose", lose)
     with FakeServer([stubborn, serve], info=GENEROUS) as server:
         connection = make_connection(server.url)
+        connection.connect()
         with pytest.raises(RequestTimeoutError):
             connection.publish("a", bytes(MUCH), timeout=SHORT)
         assert connection.state is State.RECONNECTING
@@ -1052,6 +1055,67 @@ def test_close_ends_reconnecting(
         for call in (lambda: waiting.result(TIMEOUT), lambda: subscription.next(None)):
             with pytest.raises(ConnectionLostError, match="closed"):
                 call()
+
+
+@pytest.mark.parametrize("words", [b"", b"INFO {"], ids=["silent", "slow"])
+def test_close_ends_reconnecting_to_a_server_that_says_nothing(
+    words: bytes, make_connection: MakeConnection
+) -> None:
+    """However long it would have been waited for."""
+
+    def leave(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.close()
+
+    with FakeServer([leave, lambda conn: conn.send(words)]) as server:
+        connection = make_connection(server.url, timeout=None)
+        connection.connect()
+        wait_until(lambda: len(server.connections) == 2)
+        connection.close()
+        assert not any("objstore-reader" in thread.name for thread in threading.enumerate())
+
+
+def test_close_ends_a_first_use_that_looks_up_a_host(
+    make_connection: MakeConnection,
+    background: ThreadPoolExecutor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The system's look-up cannot be interrupted, so it is left behind."""
+    looking, found = threading.Event(), threading.Event()
+
+    def look_up(host: str, port: int, flags: int) -> list[Any]:
+        if flags:
+            raise socket.gaierror("not an address")
+        looking.set()
+        assert found.wait(TIMEOUT)
+        return []
+
+    monkeypatch.setattr(resolver, "_look_up", look_up)
+    connection = make_connection("demo", timeout=None)
+    connecting = background.submit(connection.connect)
+    assert looking.wait(TIMEOUT)
+    connection.close()
+    with pytest.raises(ConnectionLostError, match="closed"):
+        connecting.result(TIMEOUT)
+    found.set()
+
+
+def test_host_that_is_not_found_in_time(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ConnectError at the deadline."""
+    found = threading.Event()
+
+    def look_up(host: str, port: int, flags: int) -> list[Any]:
+        if flags:
+            raise socket.gaierror("not an address")
+        assert found.wait(TIMEOUT)
+        return []
+
+    monkeypatch.setattr(resolver, "_look_up", look_up)
+    with pytest.raises(ConnectError, match="demo could not be learnt in time"):
+        make_connection("demo", timeout=0.01).connect()
+    found.set()
 
 
 def test_close_from_the_reader_thread(

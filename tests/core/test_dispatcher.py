@@ -244,6 +244,8 @@ def test_last_complaint_explains_the_end(
     [
         'Permissions Violation for Publish to "echo"',
         'permissions violation for publish to "echo"',
+        "Permission Violation: may not publish to echo",
+        "Permissions Violation for Publish To echo",
     ],
 )
 def test_denied_publish_ends_the_requests_to_that_subject(
@@ -288,6 +290,123 @@ def test_denied_subscription_ends(tail: str, make_connection: MakeConnection) ->
         with pytest.raises(PermissionsViolationError, match="Subscription") as caught:
             subscription.next(TIMEOUT)
         assert caught.value.subject == "secret.>"
+
+
+def test_denied_reply_ends_the_request(make_connection: MakeConnection) -> None:
+    """Who may not be answered waits for nothing."""
+
+    def script(conn: FakeConnection) -> None:
+        request = listen(conn)
+        text = f'Permissions Violation for Publish with Reply of "{request.reply}"'
+        conn.send(f"-ERR '{text}'\r\n".encode())
+
+    with FakeServer(script) as server:
+        with pytest.raises(PermissionsViolationError, match="Reply"):
+            make_connection(server.url).request("echo", timeout=None)
+
+
+def test_denial_of_nobody_knows_what_ends_all_that_waits(make_connection: MakeConnection) -> None:
+    """Better an error too many than a wait without end."""
+
+    def script(conn: FakeConnection) -> None:
+        listen(conn)
+        conn.send(b"-ERR 'Permissions Violation'\r\n")
+
+    with FakeServer(script) as server:
+        with pytest.raises(PermissionsViolationError):
+            make_connection(server.url).request("echo", timeout=None)
+
+
+def deny(conn: FakeConnection) -> None:
+    """Script: know users, and deny everything that is secret."""
+    conn.handshake(auth_required=True)
+    for command in iter(conn.read_command, None):
+        if command.verb == "PING":
+            conn.send(b"PONG\r\n")
+        elif command.subject.startswith("secret"):
+            kind = "Subscription" if command.verb == "SUB" else "Publish"
+            conn.send(
+                f"-ERR 'Permissions Violation for {kind} to \"{command.subject}\"'\r\n".encode()
+            )
+
+
+def test_denied_publish_raises_in_the_call(make_connection: MakeConnection) -> None:
+    """Each time; others go out, and only the first of them waits for the server's word."""
+    with FakeServer(deny) as server:
+        connection = make_connection(server.url)
+        for _ in range(2):
+            with pytest.raises(PermissionsViolationError) as caught:
+                connection.publish("secret.plan")
+            assert caught.value.subject == "secret.plan"
+        for _ in range(3):
+            connection.publish("news")
+        connection.flush()
+    assert server.received.count(b"PING") == 1 + 2 + 1 + 1
+
+
+def test_denied_subscription_raises_in_the_call(make_connection: MakeConnection) -> None:
+    """And is forgotten: a new connection does not ask for it again."""
+    with FakeServer(deny) as server:
+        connection = make_connection(server.url)
+        with pytest.raises(PermissionsViolationError) as caught:
+            connection.subscribe("secret.>")
+        assert caught.value.subject == "secret.>"
+        connection.subscribe("news")
+        assert [s.subject for s in connection._routes.subscriptions][1:] == ["news"]
+
+
+# Lame ducks
+
+
+def leave_slowly(
+    other: FakeServer | None, gone: threading.Event
+) -> Callable[[FakeConnection], None]:
+    """Script: answer once, say that we are leaving, and answer for a while all the same."""
+
+    def script(conn: FakeConnection) -> None:
+        request = listen(conn)
+        conn.reply(request, b"first")
+        urls = [f"127.0.0.1:{other.port}"] if other else []
+        conn.send_info(ldm=True, connect_urls=urls)
+        for command in conn:
+            if command.verb == "PUB" and command.reply:
+                conn.reply(command, b"first")
+        gone.set()
+
+    return script
+
+
+def test_moves_to_another_server_when_one_is_about_to_leave(
+    make_connection: MakeConnection,
+) -> None:
+    """Before it is gone; what was subscribed to is, there."""
+    gone = threading.Event()
+
+    def second(conn: FakeConnection) -> None:
+        conn.handshake()
+        for command in conn:
+            if command.verb == "PUB" and command.reply:
+                conn.reply(command, b"second")
+
+    with FakeServer(second) as other, FakeServer(leave_slowly(other, gone)) as server:
+        connection = make_connection(server.url)
+        connection.subscribe("news")
+        assert ask(connection) == b"first"
+        assert gone.wait(TIMEOUT)
+        assert ask(connection) == b"second"
+        assert "news" in other.connections[0].subscriptions.values()
+
+
+def test_stays_with_a_server_that_leaves_if_there_is_no_other(
+    make_connection: MakeConnection,
+) -> None:
+    """For as long as it answers."""
+    with FakeServer(leave_slowly(None, threading.Event())) as server:
+        connection = make_connection(server.url)
+        for _ in range(3):
+            assert ask(connection) == b"first"
+        assert connection._link is not None and connection._link.is_leaving
+        assert len(server.connections) == 1
 
 
 # The end of a link
@@ -617,6 +736,13 @@ def greet_and_leave(conn: FakeConnection) -> None:
     conn.close()
 
 
+@pytest.fixture
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal is followed by the next attempt at once."""
+    monkeypatch.setattr(module, "_REFUSAL_PAUSE", 0)
+
+
+@pytest.mark.usefixtures("no_pause")
 def test_gives_up_when_the_credentials_are_refused_twice(
     make_connection: MakeConnection, background: ThreadPoolExecutor
 ) -> None:
@@ -636,6 +762,7 @@ def test_gives_up_when_the_credentials_are_refused_twice(
         assert len(server.connections) == 3
 
 
+@pytest.mark.usefixtures("no_pause")
 def test_one_refusal_may_be_a_mistake(
     make_connection: MakeConnection, background: ThreadPoolExecutor
 ) -> None:

@@ -21,13 +21,6 @@ from objstore.core.options import (
 )
 from objstore.errors import ConnectError, InvalidNameError, InvalidURLError
 
-
-@pytest.fixture(autouse=True)
-def _no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment says nothing, unless the test lets it."""
-    monkeypatch.delenv("NATS_URL", raising=False)
-
-
 # URLs
 
 
@@ -75,6 +68,10 @@ def test_url(url: str, expected: ServerURL) -> None:
             "nats://joe:s3cret@",
             "://demo",
             "nats:///x",
+            "nats://a,b",
+            "tls://[::]:@a]",
+            "nats://de\r\nmo",
+            "nats://demo/\0",
         ),
         *("http://demo", "ws://demo", "nats+tls://demo", "file:///tmp/x"),
         *("nats://demo:port", "nats://demo:65536", "nats://demo:-1", "nats://[::1"),
@@ -161,19 +158,6 @@ def test_default_is_localhost() -> None:
     assert make_options().servers == (ServerURL("localhost", 4222),)
 
 
-def test_environment_names_the_servers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`NATS_URL`, unless the caller names them."""
-    monkeypatch.setenv("NATS_URL", "nats://one,tls://two:1")
-    assert make_options().servers == (ServerURL("one"), ServerURL("two", 1, tls=True))
-    assert make_options("three").servers == (ServerURL("three"),)
-
-
-def test_empty_environment_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An empty variable is as good as none."""
-    monkeypatch.setenv("NATS_URL", "")
-    assert make_options().servers == (ServerURL("localhost"),)
-
-
 @pytest.mark.parametrize("servers", ["a,b:1", " a , b:1 ", ["a", "b:1"], ("a", " b:1")])
 def test_several_servers(servers: Any) -> None:
     """A list, or one text with commas; blanks around a URL do not matter."""
@@ -218,7 +202,6 @@ def test_what_was_said_is_kept() -> None:
         "name": "me",
         "user": "joe",
         "password": "s3cret",
-        "token": "t",
         "timeout": 1.5,
         "ping_interval": 2,
         "inbox_prefix": "my.inbox",

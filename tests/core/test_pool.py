@@ -250,3 +250,73 @@ def test_advertised_server_is_held_to_the_same_rules(
     learn(pool, ["nats://a", "tls://b", "c"], f"{scheme}://demo")
     fail(pool)
     assert [server.tls for server in tried] == [scheme == "tls"] * 4
+
+
+@pytest.fixture
+def tried(monkeypatch: pytest.MonkeyPatch) -> list[ServerURL]:
+    """The servers that a pool tries."""
+    tried: list[ServerURL] = []
+
+    def open_link(server: ServerURL, *_: Any) -> Link:
+        tried.append(server)
+        raise ConnectError("down")
+
+    monkeypatch.setattr(module, "open_link", open_link)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("told_by", "advertised", "vouched", "name"),
+    [
+        ("tls://demo", "10.0.0.1:1", True, "demo"),
+        ("tls://demo", "[::1]:1", True, "demo"),
+        ("tls://demo", "other:1", True, ""),
+        ("tls://demo", "other:1", False, "demo"),
+        ("tls://10.0.0.2", "10.0.0.1:1", True, ""),
+        ("tls://10.0.0.2", "other:1", False, "10.0.0.2"),
+    ],
+)
+def test_name_that_an_advertised_server_has_to_show(
+    told_by: str, advertised: str, vouched: bool, name: str, tried: list[ServerURL]
+) -> None:
+    """Its own; but that of the one who told us if nobody could vouch for either."""
+    pool = make_pool(told_by)
+    pool.learn({"connect_urls": [advertised]}, parse_url(told_by), vouched=vouched)
+    fail(pool)
+    assert [server.tls_name for server in tried] == ["", name]
+
+
+def test_advertised_server_gets_the_credentials_of_who_told_us(tried: list[ServerURL]) -> None:
+    """Not those that its advertisement may hold."""
+    pool = make_pool("nats://ann:1@one", "nats://joe:2@two")
+    learn(pool, ["nats://x:y@three:1"], "nats://joe:2@two")
+    fail(pool)
+    assert [server.user for server in tried] == ["ann", "joe", "joe"]
+    assert tried[-1].password == "2"
+
+
+def test_tls_is_never_unlearnt(tried: list[ServerURL]) -> None:
+    """A server of which one with TLS has told is not taken without it because of another."""
+    pool = make_pool("nats://demo")
+    learn(pool, ["other:1"], "tls://demo")
+    learn(pool, ["other:1"], "nats://demo")
+    fail(pool)
+    assert [(server.host, server.tls) for server in tried] == [("demo", False), ("other", True)]
+
+
+def test_servers_can_be_left_undiscovered(tried: list[ServerURL]) -> None:
+    """Then nobody else is ever tried."""
+    pool = make_pool("nats://demo", ignore_discovered_servers=True)
+    learn(pool, ["other:1"])
+    fail(pool)
+    assert [server.host for server in tried] == ["demo"]
+
+
+def test_another_server(attempts: Attempts) -> None:
+    """All but one, which is about to leave; a clear error if that was the only one."""
+    pool = make_pool("a", "b")
+    with pytest.raises(ConnectError):
+        pool.open(Deadline(8), threading.Event(), instead_of=parse_url("a"))
+    assert attempts.tried == ["b"]
+    with pytest.raises(ConnectError, match="no other server"):
+        make_pool("a").open(Deadline(8), threading.Event(), instead_of=parse_url("a"))

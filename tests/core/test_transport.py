@@ -297,6 +297,18 @@ def test_try_send_goes_on_with_what_was_left(pair: Pair, background: ThreadPoolE
     assert reading.result(TIMEOUT) == sent
 
 
+@pytest.mark.parametrize("pair", ["tls"], indirect=True)
+def test_try_send_does_not_wait_for_who_decrypts(pair: Pair) -> None:
+    """That may be its own thread: the collector runs in the middle of anything."""
+    assert isinstance(pair.transport, TLSTransport)
+    with pair.transport._tls_lock:
+        assert not pair.transport.try_send(b"hello, ")
+        assert pair.transport.has_unsent
+    pair.transport.send([b"world"], Deadline(TIMEOUT))
+    assert read(pair.peer, 12) == b"hello, world"
+    assert not pair.transport.has_unsent
+
+
 def test_sent_counts_what_the_system_took(pair: Pair, background: ThreadPoolExecutor) -> None:
     """It stands still while the peer reads nothing."""
     start = pair.transport.sent
@@ -400,13 +412,12 @@ def test_silent_address_does_not_use_up_the_time_of_the_others(
     """Each gets its share of what is left."""
     timeouts: list[float] = []
 
-    class SilentSocket(socket.socket):
-        def connect(self, _: Any) -> None:
-            timeouts.append(self.gettimeout() or 0)
-            raise TimeoutError("timed out")
+    def connect(_: socket.socket, address: Any, deadline: Deadline) -> None:
+        timeouts.append(deadline.timeout or 0)
+        raise TimeoutError("timed out")
 
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: addresses(1, 2, 3))
-    monkeypatch.setattr(socket, "socket", SilentSocket)
+    monkeypatch.setattr(module, "_connect", connect)
     with pytest.raises(TimeoutError):
         TCPTransport.connect("demo", 4222, Deadline(9))
     first, second, third = timeouts

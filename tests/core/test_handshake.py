@@ -15,7 +15,8 @@ import pytest
 import trustme
 
 from objstore.core.deadline import Deadline
-from objstore.core.link import Link, open_link
+from objstore.core.handshake import open_link
+from objstore.core.link import Link
 from objstore.core.options import ServerURL, make_options, make_tls_context
 from objstore.core.protocol import Message, Signal
 from objstore.errors import (
