@@ -31,6 +31,9 @@ _counter = itertools.count(1)
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     """Three servers for the whole run: do not stop or pause one."""
     with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        with Client(cluster.url) as client:
+            # Stays: a server may fail to make a stream while it deletes its last one.
+            client.create_object_store("keep", replicas=3)
         yield cluster
 
 

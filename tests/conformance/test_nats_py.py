@@ -156,8 +156,10 @@ def test_object_watch(store: ObjectStore) -> None:
             store.update_meta("A", new_name="C")
         # Theirs asserts that this fails, too: a slip, for the name is free.
         store.update_meta("A", new_name="D")
-        (renamed,) = take(watcher, 1)
-        assert renamed is not None and renamed.name == "D"
+        # Before the new name comes, the old one says what it will be.
+        told, renamed = take(watcher, 2)
+        assert told is not None and (told.name, told.nuid) == ("A", overwritten.nuid)
+        assert renamed is not None and (renamed.name, renamed.nuid) == ("D", told.nuid)
         assert store.get_string("D") == "overwritten"
 
 
