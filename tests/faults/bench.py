@@ -15,12 +15,14 @@ from objstore.client import Client
 from objstore.core.connection import Connection
 from objstore.core.options import make_options
 from objstore.store import ObjectStore
-from tests.faults.history import ABSENT
 from tests.node import Node
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket, digest_of
 
-__all__ = ["Bench", "Sweep", "sweep"]
+__all__ = ["CHUNK_SIZE", "Bench", "Sweep", "sweep"]
+
+#: Bytes of a chunk of the large objects.
+CHUNK_SIZE = 96 << 10
 
 #: Seconds between signs of life on the client's connection: a dead one is noticed soon.
 PING_INTERVAL = 0.5
@@ -82,6 +84,11 @@ class Bench:
     def stream(self) -> str:
         return f"OBJ_{self.bucket}"
 
+    def fill(self, name: str, data: bytes) -> None:
+        """Store an object, chunk by chunk."""
+        size = CHUNK_SIZE
+        self.raw.put_object(name, [data[at : at + size] for at in range(0, len(data), size)])
+
     def close(self) -> None:
         self._stack.close()
 
@@ -115,7 +122,9 @@ class Sweep:
     @property
     def problems(self) -> list[str]:
         lost = [f"{name!r} cannot be read: {why}" for name, why in self.unreadable.items()]
-        return lost + [f"{count} chunks of {nuid} are orphans" for nuid, count in self.orphans.items()]
+        return lost + [
+            f"{count} chunks of {nuid} are orphans" for nuid, count in self.orphans.items()
+        ]
 
 
 def sweep(raw: RawBucket) -> Sweep:
@@ -143,8 +152,3 @@ def sweep(raw: RawBucket) -> Sweep:
             unreadable[name] = "its digest is another"
     orphans = {nuid: count for nuid, count in raw.chunks.items() if nuid not in live}
     return Sweep(objects, unreadable, orphans)
-
-
-def state_of(sweep: Sweep, name: str) -> str:
-    """Return the digest of what is under a name."""
-    return sweep.objects.get(name, ABSENT)

@@ -7,13 +7,11 @@ The letters are those of the catalogue in docs/topics/reliability.md.
 from __future__ import annotations
 
 import contextlib
-import json
 import random
 import resource
 import signal
 import threading
-from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from objstore.client import Client
 from objstore.errors import ObjStoreError
@@ -114,6 +112,7 @@ class CutForAWhile(Injection):
 class CutTwice(Injection):
     key, title = "N6", "the connection is cut, and the next one too"
     survived = True
+    lasting = 0.5
 
     def act(self, bench: Bench) -> None:
         for proxy in bench.proxies:
@@ -121,7 +120,8 @@ class CutTwice(Injection):
             proxy.cut()
 
     def heal(self, bench: Bench) -> None:
-        pass
+        for proxy in bench.proxies:
+            proxy.heal()
 
 
 class HalfOpen(Injection):
@@ -465,6 +465,7 @@ class ProcessInjection(Injection):
 
 class Interrupted(ProcessInjection):
     key, title, number = "P1", "an interrupt (SIGINT)", signal.SIGINT
+    litters = True  # what was replaced, if the interrupt comes before its purge
 
 
 class Forked(ProcessInjection):

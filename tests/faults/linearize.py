@@ -47,9 +47,7 @@ def check_name(name: str, operations: Sequence[Operation], *, reads: bool = True
             problems.append(f"{name}: a failed write was read: {each}; {writer}")
         elif writer.invoked > each.returned:
             problems.append(f"{name}: it was read before it was written: {each}; {writer}")
-    if not problems and not is_linearizable(
-        [each for each in operations if reads or each.writes]
-    ):
+    if not problems and not is_linearizable([each for each in operations if reads or each.writes]):
         lines = "\n  ".join(map(str, operations[-40:]))
         problems.append(f"{name}: not linearizable\n  {lines}")
     return problems

@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 from objstore.client import Client
 from objstore.store import ObjectStore
+from tests.faults.bench import CHUNK_SIZE
 from tests.helpers import pattern
 from tests.proxy import Direction
 from tests.raw_bucket import digest_of
 
 __all__ = ["BY_KEY", "OPERATIONS", "Operation", "Point"]
-
-CHUNK_SIZE = 96 << 10
 
 SMALL, OTHER = pattern(3000), pattern(3001)
 #: A hundred chunks, and more than a reader takes in small batches.
@@ -165,7 +164,7 @@ def _list(client: Client, store: ObjectStore, directory: Path, timeout: float) -
                 break
             watched[info.name] = info.digest
     missing = listed.keys() ^ watched.keys()
-    assert missing <= {"n", "m"}, f"listed or watched, not both: {missing}"
+    assert missing <= {"n", "moved"}, f"listed or watched, not both: {missing}"
     return {**watched, **listed}
 
 

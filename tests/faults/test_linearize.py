@@ -16,7 +16,12 @@ INFINITY = float("inf")
 
 
 def op(
-    kind: str, value: str, invoked: float, returned: float = INFINITY, outcome: str = OK, **more: object
+    kind: str,
+    value: str,
+    invoked: float,
+    returned: float = INFINITY,
+    outcome: str = OK,
+    **more: object,
 ) -> Operation:
     """An operation on the name `n`."""
     fields = {"client": 1, "name": "n", **more}
