@@ -20,7 +20,10 @@ from objstore.server import LocalServer
 __all__ = ["Node"]
 
 #: What a server writes to its log when a client breaks the protocol.
-_PARSE_ERROR = re.compile(r".*(?:parser? error|maximum (?:payload|control line)).*", re.IGNORECASE)
+_PARSE_ERROR = re.compile(
+    r".*\[ERR\].*(?:parser? error|process[A-Z]\w+ |maximum (?:payload|control line)).*",
+    re.IGNORECASE,
+)
 
 
 class Node:

@@ -35,6 +35,10 @@ __all__ = ["Cell", "Run"]
 
 #: Seconds for operations to get to their points.
 POINT_TIMEOUT = 5.0
+#: Seconds that a change may spend on removing chunks when it is over: beyond its timeout.
+SETTLING = 10.0
+#: Seconds from an interrupt to the end of the call.
+INTERRUPT_TIMEOUT = 3.0
 #: What a call may take beyond its timeout: a tenth, and what a busy machine adds.
 GRACE = 0.1
 SLACK = 1.0
@@ -123,6 +127,8 @@ class Cell:
         """Wait for the call, at most as long as it may take."""
         lasting = self.injection.lasting or 0.0
         longest = self.injection.timeout * (1 + GRACE) + lasting + SLACK
+        if not self.operation.reads:
+            longest += SETTLING
         began = self.struck_at or time.monotonic()
         if not self.ended.wait(max(0.0, began + longest - time.monotonic())):
             self.problems.append(f"still running {longest:.1f} s after the fault")
@@ -138,6 +144,8 @@ class Cell:
         store = self.bench.store
         if self.injection.key == "S12":
             return  # there is no bucket
+        if self.injection.garbles:
+            self.bench.client.reconnect()  # what was damaged may still be on its way
         try:
             store.put("probe", b"probe", timeout=15)
             assert store.get_bytes("probe", timeout=15) == b"probe"
@@ -176,23 +184,18 @@ class Cell:
             allowed = [before, after, *between]
         else:
             allowed = [before, *between]
-            if self.kind == "killed":
-                allowed.append(after)
+            if injection.garbles:
+                allowed.append(after)  # the damage was in the answer
         self._judge_state(found, allowed)
 
     def _judge_reads(self, before: Mapping[str, str]) -> None:
         for name, digest in self.seen.items():
             if digest not in {before.get(name, ABSENT), *self.injection.theirs(name)}:
                 self.problems.append(f"read {digest} of {name!r}, which was never there")
-        if self.operation.key == "list" and self.error is None and not self.injection.damages:
-            missing = {
-                name
-                for name in before.keys() - self.seen.keys()
-                if ABSENT not in self.injection.theirs(name)
-            }
-            # Renamed by another: it is there under the one name or the other.
-            if missing and self.injection.key != "C4":
-                self.problems.append(f"the list lacks {missing}")
+        whole = self.error is None and not self.injection.damages
+        missing = before.keys() - self.seen.keys()
+        if self.operation.key == "list" and whole and missing:
+            self.problems.append(f"the list lacks {missing}")
 
     def _sweep(self) -> Sweep | None:
         if "error" in self.bench.raw.call("STREAM.INFO.%"):
@@ -264,7 +267,7 @@ class ProcessCell(Cell):
             self.problems.append("hangs")
             return
         if self._process.returncode == -9:
-            self.error, self.kind = OutcomeUnknownError("", "", ""), "killed"
+            self.error, self.kind = OutcomeUnknownError("", "", ""), "its end"
             return
         if self._process.returncode or errors:
             self.problems.append(f"exit status {self._process.returncode}: {errors[-2000:]}")
@@ -274,8 +277,9 @@ class ProcessCell(Cell):
         self.kind = answer["kind"]
         if self.kind == "KeyboardInterrupt":
             self.error = KeyboardInterrupt()
-            if answer["ended"] - self.struck_at > SLACK + 1:
-                self.problems.append("an interrupt took longer than a second")
+            seconds = answer["ended"] - self.struck_at
+            if seconds > INTERRUPT_TIMEOUT:
+                self.problems.append(f"ended {seconds:.1f} s after the interrupt")
         elif self.kind == "OutcomeUnknownError":
             self.error = OutcomeUnknownError("", "", answer["error"])
         elif self.kind:
@@ -344,7 +348,7 @@ class Run:
                 cell.probe()
                 cell.judge()
                 problems += [f"{cell}: {problem}" for problem in cell.problems]
-            problems += load.judge()
+            problems += load.judge(litters=self.cells[0].injection.litters)
             if not any(cell.injection.garbles for cell in self.cells):
                 for node in self.nodes:
                     problems += [f"the server complains: {line}" for line in node.complaints]
@@ -442,9 +446,12 @@ class _Load:
                 self._problems.append("the load hangs")
         return self._problems
 
-    def judge(self) -> list[str]:
-        problems = check_history(self._history)
-        return problems + [f"load: {problem}" for problem in sweep(self._bench.raw).problems]
+    def judge(self, *, litters: bool) -> list[str]:
+        found = sweep(self._bench.raw)
+        told = check_history(self._history)
+        return told + [
+            f"load: {each}" for each in (found.unreadable if litters else found.problems)
+        ]
 
 
 def _resources() -> tuple[int, int]:

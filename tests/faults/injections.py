@@ -25,6 +25,8 @@ __all__ = ["CLUSTER_INJECTIONS", "INJECTIONS", "ClusterInjection", "Injection", 
 
 #: What others write under the name that an operation is about.
 THEIRS = pattern(5000)
+#: That name, and the one to which a rename takes what it finds there.
+CONTESTED = frozenset({"n", "m"})
 
 
 class Injection:
@@ -75,6 +77,7 @@ class Injection:
 class EndOfStream(Injection):
     key, title = "N3", "the connection ends at any byte"
     survived = True
+    lasting = 0.5
 
     def act(self, bench: Bench) -> None:
         direction = self.random.choice(["c2s", "s2c"])
@@ -82,7 +85,8 @@ class EndOfStream(Injection):
             proxy.drop_after(direction, self.random.randrange(400))
 
     def heal(self, bench: Bench) -> None:
-        pass  # it has happened, or is about to
+        for proxy in bench.proxies:
+            proxy.heal()
 
 
 class Cut(Injection):
@@ -177,11 +181,16 @@ class Corruption(Injection):
     key, title = "N11", "a bit flips on the way"
     damages = litters = garbles = True
     timeout = 4.0
+    lasting = 0.5
 
     def act(self, bench: Bench) -> None:
         direction = self.random.choice(["c2s", "s2c"])
         for proxy in bench.proxies:
             proxy.flip(direction, self.random.randrange(300))
+
+    def heal(self, bench: Bench) -> None:
+        for proxy in bench.proxies:
+            proxy.heal()
 
 
 # The server
@@ -258,7 +267,7 @@ class Overwritten(Injection):
             bench.other.delete("n", missing_ok=True)
 
     def theirs(self, name: str) -> set[str]:
-        return {digest_of(THEIRS), ""} if name == "n" else set()
+        return {digest_of(THEIRS), ""} if name in CONTESTED else set()
 
 
 class ChunkLost(Injection):
@@ -395,7 +404,7 @@ class PutsAtOnce(Injection):
             thread.join()
 
     def theirs(self, name: str) -> set[str]:
-        return {digest_of(THEIRS[number:]) for number in range(3)} if name == "n" else set()
+        return {digest_of(THEIRS[number:]) for number in range(3)} if name in CONTESTED else set()
 
 
 class DeletedByAnother(Injection):
@@ -405,7 +414,7 @@ class DeletedByAnother(Injection):
         bench.other.delete("n", missing_ok=True)
 
     def theirs(self, name: str) -> set[str]:
-        return {""} if name == "n" else set()
+        return {""} if name in CONTESTED else set()
 
 
 class MetaUpdatedByAnother(Injection):
@@ -426,7 +435,7 @@ class RenamedByAnother(Injection):
         bench.other.put("n", THEIRS)
 
     def theirs(self, name: str) -> set[str]:
-        return {digest_of(THEIRS)} if name == "n" else set()
+        return {digest_of(THEIRS)} if name in CONTESTED else set()
 
 
 class Overwrites(Injection):
