@@ -52,7 +52,7 @@ CLIENTS = 6
 TIMEOUT = 30.0
 #: Seconds to wait for the moment of a fault, and between two of them.
 MOMENT_TIMEOUT = 2.0
-PAUSE = 0.15
+PAUSE = 0.05
 
 #: Moments: what is on the wire, in which direction, held back or let through.
 MOMENTS: tuple[tuple[bytes, str, bool], ...] = (
