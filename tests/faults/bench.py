@@ -14,7 +14,9 @@ from types import TracebackType
 from objstore.client import Client
 from objstore.core.connection import Connection
 from objstore.core.options import make_options
+from objstore.errors import ObjStoreError
 from objstore.store import ObjectStore
+from tests.helpers import wait_until
 from tests.node import Node
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket, digest_of
@@ -59,6 +61,9 @@ class Bench:
             connection = Connection(make_options(direct))
             self._stack.callback(connection.close)
             self.raw = RawBucket(connection, bucket)
+            if len(nodes) > 1:
+                # Who leads it tells the others a moment later.
+                wait_until(self._is_reachable)
         except BaseException:
             self._stack.close()
             raise
@@ -83,6 +88,17 @@ class Bench:
     @property
     def stream(self) -> str:
         return f"OBJ_{self.bucket}"
+
+    def _is_reachable(self) -> bool:
+        """Whether a publish finds the bucket; it is refused for another reason."""
+        subject = self.raw.chunk_subject("probe")
+        try:
+            self.raw.publish(subject, b"", {"Nats-Expected-Stream": "none"})
+        except AssertionError:
+            return True
+        except ObjStoreError:
+            pass
+        return False
 
     def fill(self, name: str, data: bytes) -> None:
         """Store an object, chunk by chunk."""

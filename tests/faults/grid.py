@@ -10,6 +10,7 @@ two clients put, get and delete, and what they see must be linearizable.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import subprocess
@@ -357,7 +358,7 @@ class Run:
         return problems
 
     def _bench(self, name: str) -> Bench:
-        return Bench(self.nodes, name, self._directory / name)
+        return Bench(self.nodes, f"{name}-{next(_buckets)}", self._directory / name)
 
     def _cell(self, operation: Operation, point: Point, bench: Bench) -> Cell:
         kind = type(self._make(0))
@@ -399,6 +400,10 @@ class Run:
     def struck_cells(self) -> list[Cell]:
         """Those whose moment came: only these count."""
         return [cell for cell in self.cells if cell.struck.is_set()]
+
+
+#: Runs on one cluster share nothing.
+_buckets = itertools.count(1)
 
 
 class _Load:

@@ -35,7 +35,7 @@ FAILED = "failed"
 UNKNOWN = "unknown"
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, slots=True)
 class Operation:
     """
     One call of one client, as far as it concerns one name.

@@ -47,14 +47,25 @@ def check_name(name: str, operations: Sequence[Operation], *, reads: bool = True
             problems.append(f"{name}: a failed write was read: {each}; {writer}")
         elif writer.invoked > each.returned:
             problems.append(f"{name}: it was read before it was written: {each}; {writer}")
-    if not problems and not is_linearizable([each for each in operations if reads or each.writes]):
-        lines = "\n  ".join(map(str, operations[-40:]))
-        problems.append(f"{name}: not linearizable\n  {lines}")
+    stuck = None
+    if not problems:
+        stuck = _search([each for each in operations if reads or each.writes], ABSENT)
+    if stuck is not None:
+        place = operations.index(stuck)
+        around = operations[max(0, place - 15) : place + 10]
+        pending = [each for each in operations if each.outcome == UNKNOWN]
+        lines = "\n  ".join(map(str, [*pending, "...", *around]))
+        problems.append(f"{name}: not linearizable, no further than {stuck}\n  {lines}")
     return problems
 
 
 def is_linearizable(operations: Iterable[Operation], value: str = ABSENT) -> bool:
     """Whether some order of operations on one name, which begins with `value`, explains them."""
+    return _search(operations, value) is None
+
+
+def _search(operations: Iterable[Operation], value: str) -> Operation | None:
+    """Return None if there is an order; else the first operation that none gets past."""
     done = sorted(
         (each for each in operations if each.outcome != FAILED or each.refused),
         key=lambda each: (each.invoked, each.returned),
@@ -64,17 +75,19 @@ def is_linearizable(operations: Iterable[Operation], value: str = ABSENT) -> boo
     seen: set[tuple[int, int, str]] = set()
     # Bits of those done, known and unknown; how many known ones are done without a gap.
     stack = [(0, 0, 0, value)]
+    furthest = 0
     while stack:
         mask, guesses, first, value = stack.pop()
         while mask >> first & 1:
             first += 1
         if first == len(known):
-            return True
+            return None
+        furthest = max(furthest, first)
         if (mask, guesses, value) in seen:
             continue
         seen.add((mask, guesses, value))
         if len(seen) > MAX_STATES:
-            return False  # not shown is not proven
+            break  # not shown is not proven
         candidates = []
         limit = float("inf")
         for number in range(first, len(known)):
@@ -95,7 +108,7 @@ def is_linearizable(operations: Iterable[Operation], value: str = ABSENT) -> boo
                 stack.append((mask | bit, guesses | guessed, first, guess))
             if (after := _apply(known[number], value)) is not None:
                 stack.append((mask | bit, guesses, first, after))
-    return False
+    return known[furthest]
 
 
 def _guesses(

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import collections
 import gc
+import itertools
 import json
 import os
 import random
@@ -32,13 +33,13 @@ from objstore.core.connection import Connection
 from objstore.core.options import make_options
 from tests.cluster import Cluster
 from tests.faults.bench import sweep
-from tests.faults.history import ABSENT, OK, History
+from tests.faults.history import ABSENT, OK, UNKNOWN, History, Operation
 from tests.faults.history import Client as Recorder
 from tests.faults.linearize import check_history
 from tests.helpers import wait_until
 from tests.node import Node
 from tests.proxy import Proxy
-from tests.raw_bucket import RawBucket
+from tests.raw_bucket import RawBucket, digest_of
 
 __all__ = ["Soak", "main"]
 
@@ -53,6 +54,13 @@ TIMEOUT = 30.0
 #: Seconds to wait for the moment of a fault, and between two of them.
 MOMENT_TIMEOUT = 2.0
 PAUSE = 0.05
+#: Seconds that a server gets for what it has received, before it is killed.
+SETTLING = 0.1
+
+#: Bytes by which memory may grow from half-way to the end: the record of an operation, which
+#: may be of several names, and what is left of a few objects.
+MEMORY_DRIFT = 16 << 20
+HISTORY_SIZE = 1500
 
 #: Moments: what is on the wire, in which direction, held back or let through.
 MOMENTS: tuple[tuple[bytes, str, bool], ...] = (
@@ -76,25 +84,37 @@ class Soak:
         nodes: The servers.
         cluster: If they are one.
         operations: How many in all.
+        without: Faults to leave out.
     """
 
     def __init__(
-        self, nodes: Sequence[Node], cluster: Cluster | None, operations: int, seed: int
+        self,
+        nodes: Sequence[Node],
+        cluster: Cluster | None,
+        operations: int,
+        seed: int,
+        without: Sequence[str] = (),
     ) -> None:
         self.nodes = nodes
         self.history = History()
         self.faults: collections.Counter[str] = collections.Counter()
         self.missed = 0
         self.problems: list[str] = []
-        self.paused_a_leader = False
+        self.came_back = 0
+        self.left_unknown = 0
+        self._before_kills: list[tuple[int, set[str]]] = []
         self._cluster = cluster
         self._seed = seed
-        self._left = operations
+        self._without = set(without)
+        self._left = self._operations = operations
+        #: Bytes of memory when half of the operations were done, and all of them.
+        self.memory: list[int] = []
         self._lock = threading.Lock()
-        self._over = threading.Event()
+        self._ready = threading.Barrier(CLIENTS + 1, timeout=TIMEOUT)
         self._proxies: list[list[Proxy]] = []
 
     def run(self) -> None:
+        """Do it, and judge it."""
         with ExitStack() as stack:
             direct = ",".join(node.url for node in self.nodes)
             keeper = stack.enter_context(Client(direct))
@@ -102,13 +122,14 @@ class Soak:
             for name in LASTING:
                 store.put(name, name.encode())
             threads = [
-                threading.Thread(target=self._work, args=(number, stack), name=f"client {number}")
+                threading.Thread(target=self._work, args=(number,), name=f"client {number}")
                 for number in range(CLIENTS)
             ]
             for _ in threads:
                 self._proxies.append([stack.enter_context(Proxy(node.port)) for node in self.nodes])
             for thread in threads:
                 thread.start()
+            self._ready.wait()
             self._strike(threads)
             for thread in threads:
                 thread.join(4 * TIMEOUT)
@@ -120,13 +141,14 @@ class Soak:
 
     # The clients
 
-    def _work(self, number: int, stack: ExitStack) -> None:
+    def _work(self, number: int) -> None:
         rng = random.Random(f"{self._seed} client {number}")
         url = ",".join(proxy.url for proxy in self._proxies[number])
         try:
             with Client(url, ping_interval=1.0) as client:
                 store = client.object_store(BUCKET, timeout=TIMEOUT)
                 recorder = self.history.client(store, timeout=TIMEOUT)
+                self._ready.wait()
                 while self._take():
                     self._operate(recorder, rng)
         except BaseException as error:
@@ -134,8 +156,10 @@ class Soak:
 
     def _take(self) -> bool:
         with self._lock:
+            if self._left in (self._operations // 2, 1):
+                self.memory.append(_resources()[2])
             self._left -= 1
-            return self._left >= 0 and not self._over.is_set()
+            return self._left >= 0
 
     def _operate(self, client: Recorder, rng: random.Random) -> None:
         name = rng.choice(NAMES)
@@ -157,10 +181,13 @@ class Soak:
         elif dice < 0.88:
             client.delete(name)
         elif dice < 0.92:
+            # Names of its own: until a rename is over both have the same chunks.
             source = f"source-{rng.getrandbits(64):x}"
             made = client.put(source, data)
             if made.outcome == OK:
-                client.rename(source, name, made.value)
+                renamed = client.rename(source, f"target-{source}", made.value)
+                if renamed.outcome == OK:
+                    client.delete(renamed.name)
         elif dice < 0.96:
             client.put(rng.choice(LASTING), data)
         else:
@@ -181,7 +208,6 @@ class Soak:
         rng = random.Random(f"{self._seed} faults")
         faults: list[tuple[str, Callable[[int, random.Random], None]]] = [
             ("cut", self._cut),
-            ("cut", self._cut),
             ("refuse", self._refuse),
             ("hold", self._hold),
             ("drop after some bytes", self._drop),
@@ -195,6 +221,7 @@ class Soak:
                 ("kill leader", self._kill_leader),
                 ("kill own node", self._kill),
             ]
+        faults = [fault for fault in faults if fault[0] not in self._without]
         while any(thread.is_alive() for thread in threads):
             name, fault = rng.choice(faults)
             victim = rng.randrange(CLIENTS)
@@ -251,11 +278,59 @@ class Soak:
 
     def _kill(self, victim: int, rng: random.Random) -> None:
         node = self.nodes[victim % len(self.nodes)]
+        if self._cluster is None:
+            self._look_before_the_kill()
         node.kill()
         time.sleep(rng.uniform(0, 0.3))
         node.start()
         if self._cluster is not None:
             self._cluster.heal()
+
+    def _look_before_the_kill(self) -> None:
+        """Take down which chunks there are: what is purged by now must not come back."""
+        for proxy in itertools.chain(*self._proxies):
+            proxy.hold_c2s()
+            proxy.hold_s2c()
+        time.sleep(SETTLING)  # what the server has got it does
+        connection = Connection(make_options(self.nodes[0].url))
+        try:
+            raw = RawBucket(connection, BUCKET)
+            state = raw.call("STREAM.INFO.%", {"subjects_filter": ">"})["state"]
+        finally:
+            connection.close()
+        self._before_kills.append((state["last_seq"], set(state.get("subjects") or ())))
+        for proxy in itertools.chain(*self._proxies):
+            proxy.cut()
+            proxy.heal()
+
+    def _origin(self, raw: RawBucket, nuid: str) -> str:
+        """Say which call chunks come from, if they are all there."""
+        return f"{nuid} is of {self._origin_of(raw, nuid) or 'a call whose other chunks are gone'}"
+
+    def _came_back(self, raw: RawBucket, subject: str) -> bool:
+        """
+        Whether a killed server may have brought back the messages of a subject.
+
+        nats-server forgets purges that it has confirmed: docs/topics/reliability.md. Metas
+        must have been seen to be gone before a kill; of chunks it is enough to be older.
+        """
+        message = raw.message(seq=1, next_by_subj=subject)
+        assert message is not None
+        is_chunk = subject.startswith(raw.chunk_subject(""))
+        return any(
+            message["seq"] <= last and (is_chunk or subject not in subjects)
+            for last, subjects in self._before_kills
+        )
+
+    def _is_of_unknown_outcome(self, raw: RawBucket, nuid: str) -> bool:
+        """Whether chunks are of a call that could not know whether they are needed."""
+        origin = self._origin_of(raw, nuid)
+        return origin is not None and origin.outcome == UNKNOWN
+
+    def _origin_of(self, raw: RawBucket, nuid: str) -> Operation | None:
+        digest = digest_of(b"".join(each["data"] for each in raw.chunk_messages(nuid)))
+        made = (each for each in self.history.operations if each.writes and each.value == digest)
+        return next(made, None)
 
     def _pause(self, victim: int, rng: random.Random) -> None:
         self.nodes[0].pause()
@@ -304,7 +379,21 @@ class Soak:
         self.history.operations += lasting
         connection = Connection(make_options(direct))
         try:
-            self.problems += sweep(RawBucket(connection, BUCKET)).problems
+            raw = RawBucket(connection, BUCKET)
+            found = sweep(raw)
+            for name in list(found.unreadable):
+                if self._came_back(raw, raw.meta_subject(name)):
+                    del found.unreadable[name]
+                    self.came_back += 1
+            for nuid in list(found.orphans):
+                if self._is_of_unknown_outcome(raw, nuid):
+                    del found.orphans[nuid]
+                    self.left_unknown += 1
+                elif self._came_back(raw, raw.chunk_subject(nuid)):
+                    del found.orphans[nuid]
+                    self.came_back += 1
+            self.problems += found.problems
+            self.problems += [self._origin(raw, nuid) for nuid in found.orphans]
         finally:
             connection.close()
 
@@ -325,6 +414,8 @@ def _report(soak: Soak, seed: int, seconds: float) -> None:
         print(f"  {kind:8} {outcome:8} {count}")
     faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
     print(f"  faults: {sum(soak.faults.values())} ({faults}); {soak.missed} without their moment")
+    print(f"  subjects that were purged and that a killed server brought back: {soak.came_back}")
+    print(f"  sets of chunks left by calls of unknown outcome: {soak.left_unknown}")
     print(f"  longest call: {soak.history.slowest:.1f} s")
 
 
@@ -334,6 +425,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--operations", type=int, default=20_000)
     parser.add_argument("--replicas", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--without", action="append", default=[], help="a fault to leave out")
     options = parser.parse_args(arguments)
     seed = random.randrange(10_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -346,13 +438,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nodes: Sequence[Node] = cluster.nodes
         else:
             nodes = [stack.enter_context(Node(Path(directory)))]
-        soak = Soak(nodes, cluster, options.operations, seed)
+        soak = Soak(nodes, cluster, options.operations, seed, options.without)
         soak.run()
         _report(soak, seed, time.monotonic() - began)
         problems = soak.problems
-    soak.history.operations.clear()
     after = _resources()
-    print(f"  threads, descriptors, bytes of memory: {before}, then {after}")
+    half, whole = (size >> 20 for size in soak.memory)
+    print(f"  threads and descriptors: {before[:2]}, then {after[:2]}")
+    print(f"  memory: {half} MiB when half was done, {whole} MiB at the end")
+    if whole - half > (MEMORY_DRIFT + options.operations // 2 * HISTORY_SIZE) >> 20:
+        problems.append(f"memory grew by {whole - half} MiB")
     if after[:2] != before[:2]:
         problems.append(f"threads and descriptors are left: {after[:2]}, not {before[:2]}")
     for problem in problems:

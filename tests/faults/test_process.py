@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 from objstore.client import Client
+from objstore.core.deadline import Deadline
 from objstore.core.transport import TCPTransport
 from objstore.errors import ConnectionLostError, ObjStoreError
 from objstore.server import LocalServer
@@ -323,6 +324,10 @@ def test_clock_steps(step: float, store: ObjectStore, monkeypatch: pytest.Monkey
     def jump(*_: object) -> None:
         offset[0] += step
 
+    deadline = Deadline(TIMEOUT)
+    jump()
+    assert not deadline.expired
+    assert TIMEOUT / 2 < (deadline.remaining() or 0) <= TIMEOUT
     store.put("n", Hostile(jump, times=5), timeout=TIMEOUT)
     with store.get("n", callback=jump, timeout=TIMEOUT) as reader:
         assert len(reader.read()) == store.get_info("n").size
