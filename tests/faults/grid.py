@@ -127,7 +127,7 @@ class Cell:
     def finish(self) -> None:
         """Wait for the call, at most as long as it may take."""
         lasting = self.injection.lasting or 0.0
-        longest = self.injection.timeout * (1 + GRACE) + lasting + SLACK
+        longest = self.injection.timeout * (1 + GRACE) * self.operation.calls + lasting + SLACK
         if not self.operation.reads:
             longest += SETTLING
         began = self.struck_at or time.monotonic()

@@ -4,12 +4,14 @@ What a client does when a fault strikes, where it may strike, and what there is 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from objstore.client import Client
+from objstore.errors import ObjStoreError
 from objstore.store import ObjectStore
 from tests.faults.bench import CHUNK_SIZE
 from tests.helpers import pattern
@@ -61,6 +63,7 @@ class Operation:
         before: What is in the bucket, name by name.
         after: What is there if the call succeeds; without, as before.
         between: What may be there if it does not.
+        calls: How many there are: each has the timeout for itself.
     """
 
     key: str
@@ -69,6 +72,7 @@ class Operation:
     before: Mapping[str, bytes] = field(default_factory=lambda: {"n": SMALL})
     after: Mapping[str, bytes] | None = None
     between: tuple[Mapping[str, bytes], ...] = ()
+    calls: int = 1
 
     @property
     def reads(self) -> bool:
@@ -159,10 +163,17 @@ def _list(client: Client, store: ObjectStore, directory: Path, timeout: float) -
     listed = {info.name: info.digest for info in store.list(timeout=timeout)}
     watched = {}
     with store.watch(timeout=timeout) as watcher:
+        # It would wait for ever, as a watcher is to.
+        patience = threading.Timer(timeout, watcher.stop)
+        patience.start()
         for info in watcher:
             if info is None:
                 break
             watched[info.name] = info.digest
+        else:
+            raise ObjStoreError("a watcher did not come to the end of what is there")
+        patience.cancel()
+        patience.join()
     # What comes and goes meanwhile is in the one or the other.
     missing = (listed.keys() ^ watched.keys()) & _MANY.keys()
     assert not missing, f"listed or watched, not both: {missing}"
@@ -187,6 +198,7 @@ OPERATIONS = (
             Point("MSG $O.%.M.", 3, before=True, direction="s2c"),
         ),
         before=_MANY,
+        calls=2,
     ),
     Operation(
         "create",
@@ -196,10 +208,11 @@ OPERATIONS = (
             Point("$JS.API.STREAM.CREATE.OBJ_%-new"),
             Point("$JS.API.STREAM.INFO.OBJ_%-new"),
         ),
+        calls=2,
     ),
     Operation("put-small", _put_small, _writing(1), after={"n": OTHER}),
     Operation("put-file", _put_file, _writing(8), after={"n": MEDIUM}),
-    Operation("put-if", _put_if, _writing(1), after={"n": OTHER}),
+    Operation("put-if", _put_if, _writing(1), after={"n": OTHER}, calls=2),
     Operation("get-small", _get, _reading(1)),
     Operation("get-file", _get_file, _reading(1, 50, 100), before={"n": LARGE}),
     Operation("info", _info, _reading()),
@@ -210,6 +223,7 @@ OPERATIONS = (
         after={"m": SMALL},
         # Until the old name is removed the object has both.
         between=({"n": SMALL, "m": SMALL},),
+        calls=2,
     ),
 )
 
