@@ -174,6 +174,17 @@ BUGS = (
         ("tests/faults/test_points.py", "-k", "for_ever"),
     ),
     Bug(
+        "a lost publish counts as overwritten by whoever was faster",
+        "objstore/commit.py",
+        (
+            (
+                "if self.may_be_stored and self._may_have_been(message):\n            # Whether",
+                "if self.may_be_stored:\n            # Whether",
+            ),
+        ),
+        ("tests/test_commit.py",),
+    ),
+    Bug(
         "chunks are purged while some are on their way",
         "objstore/writer.py",
         (("            self._publisher.settle()\n", ""),),

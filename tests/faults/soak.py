@@ -322,11 +322,6 @@ class Soak:
             for last, subjects in self._before_kills
         )
 
-    def _is_of_unknown_outcome(self, raw: RawBucket, nuid: str) -> bool:
-        """Whether chunks are of a call that could not know whether they are needed."""
-        origin = self._origin_of(raw, nuid)
-        return origin is not None and origin.outcome == UNKNOWN
-
     def _origin_of(self, raw: RawBucket, nuid: str) -> Operation | None:
         digest = digest_of(b"".join(each["data"] for each in raw.chunk_messages(nuid)))
         made = (each for each in self.history.operations if each.writes and each.value == digest)
@@ -386,12 +381,15 @@ class Soak:
                     del found.unreadable[name]
                     self.came_back += 1
             for nuid in list(found.orphans):
-                if self._is_of_unknown_outcome(raw, nuid):
-                    del found.orphans[nuid]
-                    self.left_unknown += 1
-                elif self._came_back(raw, raw.chunk_subject(nuid)):
+                if self._came_back(raw, raw.chunk_subject(nuid)):
                     del found.orphans[nuid]
                     self.came_back += 1
+            # Who does not know whether its change was made purges nothing: neither its own
+            # chunks nor those of the version that it was to replace.
+            unknown = sum(each.outcome == UNKNOWN for each in self.history.operations)
+            if len(found.orphans) <= unknown:
+                self.left_unknown = len(found.orphans)
+                found.orphans.clear()
             self.problems += found.problems
             self.problems += [self._origin(raw, nuid) for nuid in found.orphans]
         finally:
