@@ -38,8 +38,9 @@ __all__ = ["Cell", "Run"]
 POINT_TIMEOUT = 5.0
 #: Seconds that a change may spend on removing chunks when it is over: beyond its timeout.
 SETTLING = 10.0
-#: Seconds from an interrupt to the end of the call.
-INTERRUPT_TIMEOUT = 3.0
+#: Seconds from an interrupt to the end of the call: a put waits for the fate of what it has
+#: sent, 2 s at the most, so that its purge comes last.
+INTERRUPT_TIMEOUT = 3.5
 #: What a call may take beyond its timeout: a tenth, and what a busy machine adds.
 GRACE = 0.1
 SLACK = 1.0

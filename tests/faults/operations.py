@@ -166,14 +166,16 @@ def _list(client: Client, store: ObjectStore, directory: Path, timeout: float) -
         # It would wait for ever, as a watcher is to.
         patience = threading.Timer(timeout, watcher.stop)
         patience.start()
-        for info in watcher:
-            if info is None:
-                break
-            watched[info.name] = info.digest
-        else:
-            raise ObjStoreError("a watcher did not come to the end of what is there")
-        patience.cancel()
-        patience.join()
+        try:
+            for info in watcher:
+                if info is None:
+                    break
+                watched[info.name] = info.digest
+            else:
+                raise ObjStoreError("a watcher did not come to the end of what is there")
+        finally:
+            patience.cancel()
+            patience.join()
     # What comes and goes meanwhile is in the one or the other.
     missing = (listed.keys() ^ watched.keys()) & _MANY.keys()
     assert not missing, f"listed or watched, not both: {missing}"
