@@ -32,7 +32,9 @@ ANSWER_TIMEOUT = 0.5
 _CONFIG = """
 server_name: {name}-{number}
 server_tags: ["disk:ssd", "node:{number}"]
-cluster {{ name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+cluster {{
+    name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}], no_advertise: {silent}
+}}
 """
 
 
@@ -43,6 +45,8 @@ class Cluster:
     Args:
         directory: Where the servers keep their data.
         size: Number of servers.
+        advertise: Whether the servers tell clients of each other. Who has a proxy before
+            each of them does not want that.
 
     Attributes:
         name: Name of the cluster, for `Placement`. Its servers have the tag `disk:ssd`, and
@@ -51,22 +55,28 @@ class Cluster:
         url: The addresses of all of them.
     """
 
-    def __init__(self, directory: Path, *, size: int = 3) -> None:
+    def __init__(self, directory: Path, *, size: int = 3, advertise: bool = True) -> None:
         self.name = "objstore"
         self.nodes: list[Node] = []
         try:
-            self._start(directory, size)
+            self._start(directory, size, advertise)
             wait_until(self._is_ready, READY_TIMEOUT)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, directory: Path, size: int) -> None:
+    def _start(self, directory: Path, size: int, advertise: bool) -> None:
         with contextlib.ExitStack() as reservations:
             ports = [_reserve_port(reservations) for _ in range(size)]
             routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
             for number, port in enumerate(ports):
-                config = _CONFIG.format(name=self.name, number=number, port=port, routes=routes)
+                config = _CONFIG.format(
+                    name=self.name,
+                    number=number,
+                    port=port,
+                    routes=routes,
+                    silent=str(not advertise).lower(),
+                )
                 self.nodes.append(Node(directory / f"node-{number}", config))
 
     def _is_ready(self) -> bool:

@@ -48,6 +48,7 @@ class Operation:
         invoked, returned: Moments; a call of unknown outcome may still take effect.
         outcome: `ok`, `failed` (it changed nothing) or `unknown`.
         revision: Of the version that was written or read; 0 if it was not told.
+        took: Seconds that the call took.
         refused: Whether a `create` or `replace` failed because of what it found.
     """
 
@@ -62,15 +63,15 @@ class Operation:
     revision: int = 0
     refused: bool = False
     error: str = ""
+    took: float = 0.0
 
     @property
     def writes(self) -> bool:
         return self.kind != "read"
 
     def __str__(self) -> str:
-        took = self.returned - self.invoked
         text = f"client {self.client}: {self.kind} {self.name} {self.value[8:16] or 'nothing'}"
-        text += f" at {self.invoked:.4f} for {took:.4f} s, {self.outcome}"
+        text += f" at {self.invoked:.4f} for {self.took:.4f} s, {self.outcome}"
         text += f", revision {self.revision}" if self.revision else ""
         return text + (f", {self.error}" if self.error else "")
 
@@ -129,6 +130,7 @@ class History:
                 operation.returned = float("inf") if outcome is UNKNOWN else ended
                 operation.outcome, operation.error = outcome, error
                 operation.refused = refused
+                operation.took = ended - began
 
 
 class Client:

@@ -50,7 +50,7 @@ if FULL:
 
     @pytest.fixture(scope="module")
     def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-        with Cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        with Cluster(tmp_path_factory.mktemp("cluster"), advertise=False) as cluster:
             yield cluster
 
     @pytest.mark.parametrize("number", range(3))
