@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from objstore.client import Client
-from objstore.errors import ObjStoreError, OutcomeUnknownError
+from objstore.errors import ObjStoreError, OutcomeUnknownError, PreconditionFailedError
 from tests.faults.bench import Bench, Sweep, sweep
 from tests.faults.history import ABSENT, History
 from tests.faults.injections import Injection, ProcessInjection
@@ -161,6 +161,8 @@ class Cell:
         if error is not None and not isinstance(error, (ObjStoreError, KeyboardInterrupt)):
             self.problems.append(f"raised {error!r}")
         survives = injection.survived and operation.key not in NOT_REPEATED
+        if injection.contends and isinstance(error, PreconditionFailedError):
+            survives = False
         if survives and error is not None:
             self.problems.append(f"was to succeed and raised {error!r}")
         before = {name: digest_of(data) for name, data in operation.before.items()}

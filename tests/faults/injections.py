@@ -38,6 +38,7 @@ class Injection:
         lasting: Seconds until it is healed; None for when the operations have ended.
         timeout: What the operations are given.
         survived: Whether every call is to succeed: it heals in time, and nothing is lost.
+        contends: Whether a put on a condition may fail because of others all the same.
         damages: Whether objects may be unreadable afterwards, or gone: no client can help it.
         litters: Whether chunks may stay behind.
         garbles: Whether the server may complain of what it was sent.
@@ -50,6 +51,7 @@ class Injection:
     lasting: ClassVar[float | None] = 0.0
     timeout: ClassVar[float] = 10.0
     survived: ClassVar[bool] = False
+    contends: ClassVar[bool] = False
     damages: ClassVar[bool] = False
     litters: ClassVar[bool] = False
     garbles: ClassVar[bool] = False
@@ -391,7 +393,7 @@ class DiskBroken(Injection):
 
 class PutsAtOnce(Injection):
     key, title = "C1", "three others put the same name"
-    survived = True
+    survived = contends = True
 
     def act(self, bench: Bench) -> None:
         threads = [
@@ -419,7 +421,7 @@ class DeletedByAnother(Injection):
 
 class MetaUpdatedByAnother(Injection):
     key, title = "C3", "another changes the description"
-    survived = True
+    survived = contends = True
 
     def act(self, bench: Bench) -> None:
         with contextlib.suppress(ObjStoreError):  # it may be gone already
