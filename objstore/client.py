@@ -118,6 +118,8 @@ class Client(ObjectStoreManager, NATSClient):
         self._pool = CallbackPool(self._workers_count)
         # A client that nobody holds any more takes its reader thread with it.
         self._finalizer = weakref.finalize(self, self._connection.abandon)
+        # Not at exit: threads that use the client would see it break, and say so.
+        self._finalizer.atexit = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         """

@@ -269,10 +269,14 @@ class Commit:
                 f"its revision is {current.revision}, not {self._previous.revision}",
                 current.revision,
             ) from error
-        if self.may_be_stored:
+        if self.may_be_stored and self._may_have_been(message):
             # Whether or not our copy was stored, it is ordered before the current version.
             mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
             return Committed(0, tuple(mine))
+        # Who replaced the version that we were to replace was first: ours is not stored, and
+        # its condition can never hold again. To call it overwritten would not be true: the
+        # other may have asked that nobody comes between.
+        self.may_be_stored = False
         self._previous = current
         return None
 

@@ -10,14 +10,15 @@ A cluster is ready when it can make a bucket with as many replicas as it has ser
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 from pathlib import Path
 from types import TracebackType
 
 from objstore.client import Client
 from objstore.errors import JetStreamError, NoRespondersError, RequestTimeoutError
-from objstore.server import LocalServer
 from tests.helpers import wait_until
+from tests.node import Node
 
 __all__ = ["Cluster"]
 
@@ -30,7 +31,9 @@ ANSWER_TIMEOUT = 0.5
 _CONFIG = """
 server_name: {name}-{number}
 server_tags: ["disk:ssd", "node:{number}"]
-cluster {{ name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}] }}
+cluster {{
+    name: {name}, listen: "127.0.0.1:{port}", routes: [{routes}], no_advertise: {silent}
+}}
 """
 
 
@@ -41,6 +44,8 @@ class Cluster:
     Args:
         directory: Where the servers keep their data.
         size: Number of servers.
+        advertise: Whether the servers tell clients of each other. Who has a proxy before
+            each of them does not want that.
 
     Attributes:
         name: Name of the cluster, for `Placement`. Its servers have the tag `disk:ssd`, and
@@ -49,27 +54,29 @@ class Cluster:
         url: The addresses of all of them.
     """
 
-    def __init__(self, directory: Path, *, size: int = 3) -> None:
+    def __init__(self, directory: Path, *, size: int = 3, advertise: bool = True) -> None:
         self.name = "objstore"
-        self.nodes: list[LocalServer] = []
+        self.nodes: list[Node] = []
         try:
-            self._start(directory, size)
+            self._start(directory, size, advertise)
             wait_until(self._is_ready, READY_TIMEOUT)
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, directory: Path, size: int) -> None:
+    def _start(self, directory: Path, size: int, advertise: bool) -> None:
         with contextlib.ExitStack() as reservations:
             ports = [_reserve_port(reservations) for _ in range(size)]
             routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
             for number, port in enumerate(ports):
-                node = directory / f"node-{number}"
-                node.mkdir()
-                config = node / "nats-server.conf"
-                text = _CONFIG.format(name=self.name, number=number, port=port, routes=routes)
-                config.write_text(text, encoding="utf-8")
-                self.nodes.append(LocalServer(node, config=config))
+                config = _CONFIG.format(
+                    name=self.name,
+                    number=number,
+                    port=port,
+                    routes=routes,
+                    silent=str(not advertise).lower(),
+                )
+                self.nodes.append(Node(directory / f"node-{number}", config))
 
     def _is_ready(self) -> bool:
         with Client(self.url) as client:
@@ -86,6 +93,23 @@ class Cluster:
     def url(self) -> str:
         """The addresses of all servers."""
         return ",".join(node.url for node in self.nodes)
+
+    def leader(self, client: Client, stream: str) -> Node | None:
+        """Return the node that leads a stream; None while nobody does."""
+        try:
+            answer = client.request(f"$JS.API.STREAM.INFO.{stream}", timeout=ANSWER_TIMEOUT)
+        except (NoRespondersError, RequestTimeoutError):
+            return None
+        name = json.loads(answer.payload).get("cluster", {}).get("leader", "")
+        number = name.rpartition("-")[2]
+        return self.nodes[int(number)] if number else None
+
+    def heal(self) -> None:
+        """Have all servers run again, and wait until they work together."""
+        for node in self.nodes:
+            node.resume()
+            node.start()
+        wait_until(self._is_ready, READY_TIMEOUT)
 
     def stop(self) -> None:
         """Stop all servers."""

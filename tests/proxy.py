@@ -31,6 +31,9 @@ TIMEOUT = 10.0
 #: Seconds between two looks of the accepting thread at whether it should go on.
 ACCEPT_INTERVAL = 0.02
 
+#: Seconds in which a limited rate is kept.
+RATE_INTERVAL = 0.02
+
 Direction = Literal["c2s", "s2c"]
 
 
@@ -47,7 +50,11 @@ class Proxy:
         self._changed = threading.Condition()
         self._accepting = False
         self._split: int | None = None
+        self._delay = 0.0
+        self._rate: float | None = None
         self._held: set[Direction] = set()
+        self._flips: dict[Direction, int] = {}  # bytes to forward before the one to damage
+        self._drops: dict[Direction, int] = {}  # bytes to forward before the cut
         self._links: list[_Link] = []
         self._triggers: list[_Trigger] = []
         self._errors: list[BaseException] = []
@@ -132,6 +139,37 @@ class Proxy:
         """Forward at most `size` bytes at a time; None ends that."""
         with self._changed:
             self._split = size
+
+    def delay(self, seconds: float) -> None:
+        """Wait so long before each segment is forwarded, either way; 0 ends that."""
+        with self._changed:
+            self._delay = seconds
+
+    def rate(self, size: float | None) -> None:
+        """Forward at most `size` bytes per second, each way; None ends that."""
+        with self._changed:
+            self._rate = size
+
+    def flip(self, direction: Direction, offset: int = 0) -> None:
+        """Damage one bit of the byte that comes `offset` bytes from now."""
+        with self._changed:
+            self._flips[direction] = offset
+
+    def drop_after(self, direction: Direction, size: int) -> None:
+        """Forward `size` more bytes, then end all connections."""
+        with self._changed:
+            self._drops[direction] = size
+
+    def heal(self) -> None:
+        """Forward faithfully again. What was held back is forwarded, unless `cut` came first."""
+        with self._changed:
+            self._split, self._delay, self._rate = None, 0.0, None
+            self._held.clear()
+            self._flips.clear()
+            self._drops.clear()
+            self._triggers.clear()
+            self._changed.notify_all()
+        self.accept()
 
     def on(
         self,
@@ -238,12 +276,34 @@ class Proxy:
             with self._changed:
                 self._changed.wait_for(lambda: link.is_cut or direction not in self._held)
                 size = self._split or len(data)
+                pause = self._delay if data else 0.0
+                if self._rate is not None:
+                    size = min(size, max(1, int(self._rate * RATE_INTERVAL)))
+                    pause += min(size, len(data)) / self._rate
+                piece, drop = self._damage(direction, data[:size])
+                if pause:
+                    self._changed.wait_for(lambda: link.is_cut, pause)
             if link.is_cut:
                 raise ConnectionAbortedError
-            target.sendall(data[:size])
+            target.sendall(piece)
+            if drop:
+                self.cut()
             data = data[size:]
             if not data:
                 return
+
+    def _damage(self, direction: Direction, data: bytes) -> tuple[bytes, bool]:
+        """Return what is to be forwarded, and whether to cut behind it. Requires _changed."""
+        if (offset := self._flips.pop(direction, None)) is not None:
+            if offset < len(data):
+                data = data[:offset] + bytes([data[offset] ^ 1]) + data[offset + 1 :]
+            else:
+                self._flips[direction] = offset - len(data)
+        if (room := self._drops.pop(direction, None)) is not None:
+            if room <= len(data):
+                return data[:room], True
+            self._drops[direction] = room - len(data)
+        return data, False
 
     def _hold(self, direction: Direction) -> None:
         with self._changed:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from objstore import commit as commit_module
-from objstore.bucket import Bucket
+from objstore.bucket import EXPECTED, Bucket
 from objstore.client import Client
 from objstore.commit import Commit, Previous
 from objstore.core.deadline import Deadline
@@ -302,6 +302,28 @@ def test_lost_publish_that_another_has_replaced_succeeds(stored: bool) -> None:
         assert fake.messages[-1].payload == other
     assert committed.revision == 0
     assert set(committed.replaced) == {OLD_NUID, NEW_NUID}
+
+
+def test_lost_publish_that_another_has_forestalled_is_made_on_top() -> None:
+    """
+    Who replaced the version that we were to replace had no other before it.
+
+    It may have done so on the condition that nobody else had: to call ours overwritten
+    would be a story that nobody could have seen.
+    """
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+            return
+        headers = {"Nats-Rollup": ["sub"], EXPECTED: command.headers[EXPECTED]}
+        fake.store(Command("HPUB", META, headers=headers, payload=meta(OTHER_NUID)))
+
+    with scripted(meta=lose) as (fake, bucket):
+        committed = run(bucket)
+        newest = fake.messages[-1]
+        assert (newest.subject, newest.seq) == (META, committed.revision)
+    assert committed.replaced == (OTHER_NUID,)
 
 
 def test_chunks_of_the_version_that_stands_are_never_purged() -> None:

@@ -11,7 +11,7 @@ fights for the interpreter; not kept.) So the
 change of threads costs about 10 us, and everything else was Python: that is where to save.
 The same request as a direct get takes 10 us less, but a replica answers it, or a mirror.
 
-Run: python -m tests.benchmarks.experiments.handover
+Run: python -m tests.benchmarks.experiments.waking
 """
 
 from __future__ import annotations
