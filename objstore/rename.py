@@ -139,7 +139,7 @@ def _publish_batch(
     connection = bucket.js.connection
     patience = Deadline(deadline.at_most(_ACK_TIMEOUT))
     for number, (info, revision) in enumerate(changes, 1):
-        subject, payload = bucket.meta_subject(info.name), encode_info(info)
+        subject, payload = bucket.meta_subject(info), encode_info(info)
         headers: dict[str, str | list[str]] = {
             "Nats-Rollup": "sub",
             EXPECTED: str(revision),
@@ -156,8 +156,8 @@ def _publish_batch(
 
 
 def _stored(bucket: Bucket, renamed: ObjectInfo, info: ObjectInfo, revision: int) -> ObjectInfo:
-    bucket.session.saw(bucket.meta_subject(renamed.name), revision)
-    bucket.session.saw(bucket.meta_subject(info.name), revision + 1)
+    bucket.session.saw(bucket.meta_subject(renamed), revision)
+    bucket.session.saw(bucket.meta_subject(info), revision + 1)
     return replace(renamed, revision=revision)
 
 
@@ -165,8 +165,8 @@ def _find_stored(
     bucket: Bucket, renamed: ObjectInfo, info: ObjectInfo, prefix: str, deadline: Deadline
 ) -> ObjectInfo | None:
     """Return what is stored if one of the two messages of an earlier attempt is there."""
-    for name, offset in ((renamed.name, 0), (info.name, -1)):
-        message = bucket.take_meta_message(name, None, deadline)
+    for changed, offset in ((renamed, 0), (info, -1)):
+        message = bucket.take_meta_message(changed, None, deadline)
         if message is not None:
             (batch,) = message.headers.get(_BATCH_ID, [""])[:1]
             if batch.startswith(prefix):
@@ -183,17 +183,17 @@ def _raise_conflict(
     deadline: Deadline,
 ) -> None:
     """Say which of the two names has changed; return if, as far as we know, none has."""
-    for name, expected in ((info.name, info.revision), (renamed.name, changes[0][1])):
-        message = bucket.take_meta_message(name, None, deadline)
+    for changed, expected in ((info, info.revision), (renamed, changes[0][1])):
+        message = bucket.take_meta_message(changed, None, deadline)
         revision = 0 if message is None else message.stream_seq
         if revision == expected:
             # If the old name is as it was, no attempt was stored.
-            is_doubtful = is_doubtful and name != info.name
+            is_doubtful = is_doubtful and changed is not info
         elif is_doubtful:
             raise OutcomeUnknownError(bucket.name, renamed.name, info.nuid)
         else:
             raise PreconditionFailedError(
-                bucket.name, name, "it was changed while it was renamed", revision
+                bucket.name, changed.name, "it was changed while it was renamed", revision
             )
 
 
@@ -211,11 +211,11 @@ def _rename_in_steps(
     if target is not None and _is_live(target, info.nuid):
         stored = target
     else:
-        if info.size:
+        if info.size and not info.subject:  # where it belongs; else no name leads back to it
             info = _replace(bucket, replace(info, alias=renamed.name), info, deadline)
             renamed = replace(renamed, alias=info.name)
         stored = _replace(bucket, renamed, target, deadline)
-    if not bucket.purge_meta(info.name, info.revision, deadline):
+    if not bucket.purge_meta(info, info.revision, deadline):
         # Somebody changed the object meanwhile, and its chunks may be gone: undo.
         bucket.purge_meta(renamed.name, stored.revision, deadline)
         purge_unless_live(bucket, info.nuid, deadline)
