@@ -74,7 +74,7 @@ def _retry(attempt: Callable[[], _T], deadline: Deadline, *, once: bool) -> _T:
 def _commit(bucket: Bucket, info: ObjectInfo, previous: Previous, deadline: Deadline) -> ObjectInfo:
     """Store a meta in place of exactly the previous one."""
     committed = Commit(bucket, info, previous, conditional=True).run(deadline)
-    purge_replaced(bucket, committed)
+    purge_replaced(bucket, committed, deadline.timeout)
     return replace(info, revision=committed.revision)
 
 
@@ -166,11 +166,11 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
             raise PreconditionFailedError(
                 bucket.name, info.name, "it was changed while it was deleted", 0
             ) from None
-        purge_replaced(bucket, Committed(info.revision, chunks))
+        purge_replaced(bucket, Committed(info.revision, chunks), deadline.timeout)
         with contextlib.suppress(ObjStoreError):  # it only tells watchers
             return _commit(bucket, tombstone, Previous(0, ""), deadline)
         return tombstone
-    purge_replaced(bucket, Committed(tombstone.revision, chunks))
+    purge_replaced(bucket, Committed(tombstone.revision, chunks), deadline.timeout)
     return tombstone
 
 

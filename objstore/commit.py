@@ -322,12 +322,10 @@ def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> P
 def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
     """Purge chunks that, as far as we know, have no name any more; the listing decides."""
     if all(info.deleted or info.nuid != nuid for info in iterate_infos(bucket, deadline)):
-        purge_replaced(bucket, Committed(0, (nuid,)))
+        purge_replaced(bucket, Committed(0, (nuid,)), deadline.timeout)
 
 
-def purge_replaced(
-    bucket: Bucket, committed: Committed, timeout: float | None = _PURGE_TIMEOUT
-) -> None:
+def purge_replaced(bucket: Bucket, committed: Committed, timeout: float | None) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
     limit = _PURGE_TIMEOUT if timeout is None else min(timeout, _PURGE_TIMEOUT)
     for nuid in committed.replaced:

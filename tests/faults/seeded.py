@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 #: Seconds for one test, and for all tests of a bug: to hang is to be caught.
 TEST_TIMEOUT = 20
-RUN_TIMEOUT = 240
+RUN_TIMEOUT = 120
 
 
 class Bug(NamedTuple):
@@ -47,7 +47,7 @@ BUGS = (
     Bug(
         "own chunks are purged on any error",
         "objstore/writer.py",
-        (("self._release() if commit.may_be_stored else self.abort()", "self.abort()"),),
+        (("            if not commit.may_be_stored:\n", "            if True:\n"),),
         ("tests/test_commit.py",),
     ),
     Bug(
@@ -59,7 +59,7 @@ BUGS = (
     Bug(
         "chunks may be stored in any order",
         "objstore/jetstream/publisher.py",
-        (("if ack.stream_seq <= self._last_seq:", "if False:"),),
+        (("if stream_seq <= self._last_seq:", "if False:"),),
         ("tests/jetstream/test_publisher.py", "tests/test_writer.py"),
     ),
     Bug(
@@ -187,7 +187,7 @@ BUGS = (
     Bug(
         "chunks are purged while some are on their way",
         "objstore/writer.py",
-        (("            self._publisher.settle()\n", ""),),
+        (("publisher.settle(Deadline(deadline.at_most(_MAX_SETTLE) / 2))", "pass"),),
         ("tests/test_writer.py",),
     ),
     Bug(
@@ -216,7 +216,7 @@ BUGS = (
                 "",
             ),
         ),
-        ("tests/core/test_dispatcher.py",),
+        ("tests/core/test_dispatcher.py", "-k", "in_flight_fail_at_once"),
     ),
     Bug(
         "a forked child goes on with the connection of its parent",
