@@ -42,6 +42,7 @@ __all__ = ["ALIAS", "EXPECTED", "FULL", "Bucket", "bucket_errors"]
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 #: Header of a meta with the other name that its chunks may have, encoded as in subjects.
 ALIAS = "Objstore-Alias"
+_ALIAS = ALIAS.encode()
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
@@ -270,9 +271,11 @@ class Bucket:
         info = decode_info(
             self.name, name, bytes(message.payload), mtime=mtime, revision=message.stream_seq
         )
-        if ALIAS in message.headers:
-            info = replace(info, alias=self._name_in(message.headers[ALIAS][0]))
-        if naming.name_of(message.subject) == info.name:
+        if message.block is not None and _ALIAS in message.block:
+            aliases = message.headers.get(ALIAS)
+            if aliases:
+                info = replace(info, alias=self._name_in(aliases[0]))
+        if message.subject.endswith(f".{naming.encode_name(info.name)}"):
             return info
         return replace(info, subject=message.subject)
 

@@ -66,9 +66,11 @@ def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     found: dict[str, ObjectInfo] = {}
     for info in _newest(_decoded(bucket, deadline)).values():
         shown = found.get(info.name)
-        if shown is None or _rank(info) >= _rank(shown):
+        if shown is None:
+            found[info.name] = info
+        elif _rank(info) >= _rank(shown):
             # Out and in again, so that the order is that of the last change.
-            found.pop(info.name, None)
+            del found[info.name]
             found[info.name] = info
     yield from found.values()
 

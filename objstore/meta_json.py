@@ -107,17 +107,22 @@ def decode_info(
     if type(size) is not int or type(chunks) is not int:
         # What is empty, in whatever way, is 0.
         size, chunks = (number if number is False else number or 0 for number in (size, chunks))
-    for key, number, most in (("size", size, MAX_SIZE), ("chunks", chunks, MAX_UINT32)):
-        if type(number) is not int:
-            raise bad(f"its {key} is {shorten(number)}")
-        if not 0 <= number <= most:
-            raise bad(f"its {key} is {number}")
+        for key, number in (("size", size), ("chunks", chunks)):
+            if type(number) is not int:
+                raise bad(f"its {key} is {shorten(number)}")
+    if not 0 <= size <= MAX_SIZE:
+        raise bad(f"its size is {size}")
+    if not 0 <= chunks <= MAX_UINT32:
+        raise bad(f"its chunks is {chunks}")
     digest = fields.get("digest") or ""
     chunk_size = options.get("max_chunk_size")
-    extra = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
-    unknown = {key: value for key, value in options.items() if key not in _KNOWN_OPTIONS}
-    if unknown:
-        extra["options"] = unknown
+    unknown = {}
+    if not fields.keys() <= _KNOWN_FIELDS:
+        unknown = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
+    if not options.keys() <= _KNOWN_OPTIONS:
+        unknown["options"] = {
+            key: value for key, value in options.items() if key not in _KNOWN_OPTIONS
+        }
     description = fields.get("description")
     return ObjectInfo.of_fields(
         bucket=bucket,
@@ -134,7 +139,9 @@ def decode_info(
         link=link,
         chunk_size=chunk_size if type(chunk_size) is int and 0 < chunk_size <= MAX_UINT32 else 0,
         revision=revision,
-        unknown=extra,
+        unknown=unknown,
+        subject="",
+        alias="",
     )
 
 

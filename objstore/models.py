@@ -126,7 +126,7 @@ class ObjectInfo:
     def of_fields(cls, **fields: Any) -> ObjectInfo:
         """Return one of all its fields: in a listing the constructor's way takes too long."""
         info = cls.__new__(cls)
-        vars(info).update(fields)
+        object.__setattr__(info, "__dict__", fields)
         return info
 
     @property

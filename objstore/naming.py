@@ -22,6 +22,7 @@ __all__ = [
     "check_name",
     "chunk_subject",
     "chunk_subjects",
+    "encode_name",
     "is_nuid",
     "meta_subject",
     "meta_subjects",
@@ -125,14 +126,18 @@ def meta_subject(bucket: str, name: str) -> str:
     Raises:
         InvalidNameError: If the name is empty, or too long for a server's command line.
     """
-    encoded = base64.urlsafe_b64encode(check_name(name).encode()).decode()
-    subject = f"$O.{check_bucket(bucket)}.M.{encoded}"
+    subject = f"$O.{check_bucket(bucket)}.M.{encode_name(check_name(name))}"
     if len(subject) > _MAX_META_SUBJECT:
         raise InvalidNameError(
             f"object name {shorten(name)} is too long: {len(name.encode())} bytes, "
             f"where the server takes about {(_MAX_META_SUBJECT - 7 - len(bucket)) * 3 // 4}"
         )
     return subject
+
+
+def encode_name(name: str) -> str:
+    """Return a name as it stands in subjects: in padded, URL-safe base64."""
+    return base64.urlsafe_b64encode(name.encode()).decode()
 
 
 def check_meta_subject(bucket: str, subject: str) -> str:
@@ -155,4 +160,4 @@ def name_of(subject: str) -> str | None:
         name = base64.urlsafe_b64decode(encoded).decode()
     except ValueError:
         return None
-    return name if base64.urlsafe_b64encode(name.encode()).decode() == encoded else None
+    return name if encode_name(name) == encoded else None

@@ -56,15 +56,15 @@ class Session:
         Args:
             listed: Among many others: they do not push out what was seen by itself.
         """
-        self._note(subject, _Seen(stream_seq, False), stream_seq, listed)
+        if self._remembered:
+            self._note(subject, _Seen(stream_seq, False), stream_seq, listed)
 
     def saw_go(self, subject: str, stream_seq: int) -> None:
         """Note that a message was removed, and what stood before it with it."""
-        self._note(subject, _Seen(stream_seq + 1, True), stream_seq, False)
+        if self._remembered:
+            self._note(subject, _Seen(stream_seq + 1, True), stream_seq, False)
 
     def _note(self, subject: str, seen: _Seen, stream_seq: int, listed: bool) -> None:
-        if not self._remembered:
-            return
         with self._lock:
             self.newest = max(self.newest, stream_seq)
             before = self._seen.get(subject)

@@ -30,7 +30,10 @@ def parse_fields(data: bytes) -> dict[str, Any]:
     if nested + data.count(b",") > _MAX_VALUES:
         raise ValueError("it has too many values")
     try:
-        fields = _decode(data.decode())
+        text = data.decode()
+        fields, end = _scan(text) if text.startswith("{") else (None, -1)
+        if end != len(text):
+            fields = _decode(text)  # with blanks around it, or something else
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
     if not isinstance(fields, dict):
@@ -53,7 +56,8 @@ def _parse_float(text: str) -> float:
 
 
 # Made once: `json.loads` would make one for each call.
-_decode = json.JSONDecoder(parse_constant=_refuse, parse_float=_parse_float).decode
+_decoder = json.JSONDecoder(parse_constant=_refuse, parse_float=_parse_float)
+_decode, _scan = _decoder.decode, _decoder.raw_decode
 
 
 def _check_depth(fields: dict[str, Any]) -> None:

@@ -199,6 +199,7 @@ class OrderedConsumer:
         if buffers:
             self._js.connection.send(buffers, deadline.rest(), link=self._inbox.link)
             self._requests += asked
+            self._silence.extend()  # we may have been busy with what the last one brought
 
     def ready(self) -> StreamMessage | None:
         """Return the next message if it came with the last one; the quick way to `next`."""
@@ -250,11 +251,11 @@ class OrderedConsumer:
             if self._silence.expired:
                 self._replace(deadline)
             return None
+        self._silence.extend()
         return self._take(answer)
 
     def _take(self, answer: Message) -> StreamMessage | None:
         """Return the message in an answer; None for the server's word, or behind a gap."""
-        self._silence.extend()
         if answer.status is not None and not answer.reply:
             self._take_status(answer)
             return None

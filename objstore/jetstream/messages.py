@@ -151,19 +151,13 @@ def from_consumer(message: Message) -> StreamMessage:
         ProtocolError: If it has another form.
     """
     tokens = message.reply.split(".")
-    if len(tokens) == 9:
-        tokens[2:2] = ["", ""]
-    if len(tokens) < 11 or tokens[:2] != ["$JS", "ACK"]:
+    first = 5 if len(tokens) == 9 else 7
+    if len(tokens) < first + 4 or not message.reply.startswith("$JS.ACK."):
         raise ProtocolError(f"the reply subject of a consumer is {shorten(message.reply)}")
     try:
+        stream_seq, consumer_seq, time, pending = map(int, tokens[first : first + 4])
         return StreamMessage(
-            subject=message.subject,
-            stream_seq=int(tokens[7]),
-            payload=message.payload,
-            pending=int(tokens[10]),
-            time=int(tokens[9]),
-            consumer_seq=int(tokens[8]),
-            block=message.block,
+            message.subject, stream_seq, message.payload, pending, time, consumer_seq, message.block
         )
     except ValueError as error:
         raise ProtocolError(f"the reply subject {shorten(message.reply)} has no number") from error
