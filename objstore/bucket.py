@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -274,10 +273,10 @@ class Bucket:
         if message.block is not None and _ALIAS in message.block:
             aliases = message.headers.get(ALIAS)
             if aliases:
-                info = replace(info, alias=self._name_in(aliases[0]))
+                info = info.with_fields(alias=self._name_in(aliases[0]))
         if message.subject.endswith(f".{naming.encode_name(info.name)}"):
             return info
-        return replace(info, subject=message.subject)
+        return info.with_fields(subject=message.subject)
 
     def _name_in(self, token: str) -> str:
         """Return the name that is encoded in a header; "" if it can be none."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import Any, TypeVar
 
@@ -75,7 +74,7 @@ def _commit(bucket: Bucket, info: ObjectInfo, previous: Previous, deadline: Dead
     """Store a meta in place of exactly the previous one."""
     committed = Commit(bucket, info, previous, conditional=True).run(deadline)
     purge_replaced(bucket, committed, deadline.timeout)
-    return replace(info, revision=committed.revision)
+    return info.with_fields(revision=committed.revision)
 
 
 def _is_overwritten(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> bool:
@@ -109,16 +108,16 @@ def update(
 
     def attempt() -> ObjectInfo:
         info = live_info(bucket, name, if_revision, deadline)
-        changed = replace(info, **fields)
+        changed = info.with_fields(**fields)
         if new_name is not None:
-            changed = replace(changed, name=new_name, subject="")
+            changed = changed.with_fields(name=new_name, subject="")
         if bucket.meta_subject(changed) != bucket.meta_subject(info):
             return rename(bucket, info, changed, deadline)
         try:
             return _commit(bucket, changed, Previous.of(info), deadline)
         except OutcomeUnknownError:
             if if_revision is None and _is_overwritten(bucket, info, deadline):
-                return replace(changed, revision=0)
+                return changed.with_fields(revision=0)
             raise
 
     return _retry(attempt, deadline, once=if_revision is not None)
@@ -145,7 +144,7 @@ def delete(
             if _is_overwritten(bucket, info, deadline):
                 purge_unless_live(bucket, info.nuid, deadline)
                 if if_revision is None:
-                    return replace(info, deleted=True, revision=0)
+                    return info.with_fields(deleted=True, revision=0)
             raise
 
     return _retry(attempt, deadline, once=if_revision is not None)
@@ -153,11 +152,11 @@ def delete(
 
 def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     """Put a tombstone in an object's place, and purge its chunks."""
-    tombstone = replace(info, deleted=True, size=0, chunks=0, digest="", alias="")
+    tombstone = info.with_fields(deleted=True, size=0, chunks=0, digest="", alias="")
     chunks = () if info.is_link else (info.nuid,)
     if bucket.shares_chunks(info, deadline):
         # Some clients delete twice, and then purge what the tombstone names.
-        tombstone, chunks = replace(tombstone, nuid=next_nuid()), ()
+        tombstone, chunks = tombstone.with_fields(nuid=next_nuid()), ()
     try:
         tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:

@@ -60,6 +60,8 @@ _DOUBT_TIMEOUT = 0.1
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
 _META_GROWTH = 768
+#: Bytes in which every meta fits that has nothing but a name: that fits a subject, in base64.
+_PLAIN_META = 32 << 10
 
 #: Seconds at the most for the purge of what was replaced: a new leader takes 7 s.
 _PURGE_TIMEOUT = 15.0
@@ -294,6 +296,9 @@ def check_meta_size(info: ObjectInfo, max_payload: int) -> None:
     Raises:
         ValueError: If it is one.
     """
+    has_texts = info.description or info.headers or info.metadata or info.unknown
+    if not has_texts and max_payload >= _PLAIN_META:
+        return
     if len(encode_info(info)) + _META_GROWTH > max_payload:
         raise ValueError(
             f"description, headers and metadata of {info.name!r:.60} do not fit "

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from datetime import datetime, timezone
 from typing import NamedTuple, TypeVar
 
@@ -125,7 +124,7 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
         failed = [info.nuid for n, info in enumerate(infos) if info.chunks and n not in stored]
         _purge_all(bucket, failed + _replaced(committed), rest)
         raise
-    return [replace(info, revision=committed[n].revision) for n, info in enumerate(infos)]
+    return [info.with_fields(revision=committed[n].revision) for n, info in enumerate(infos)]
 
 
 def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) -> list[ObjectInfo]:

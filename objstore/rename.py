@@ -10,7 +10,6 @@ deletes one of them looks at the other before the chunks go.
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 
 from objstore.bucket import EXPECTED, Bucket, bucket_errors
 from objstore.commit import CONFLICTS, Commit, Previous, purge_unless_live
@@ -87,12 +86,12 @@ def _rename_at_once(
 ) -> ObjectInfo | None:
     """Store the new name and a tombstone of the old one as one; None if that is not allowed."""
     # With an id of its own: some clients delete twice, and then purge what it names.
-    tombstone = replace(info, deleted=True, size=0, chunks=0, digest="", nuid=next_nuid())
+    tombstone = info.with_fields(deleted=True, size=0, chunks=0, digest="", nuid=next_nuid())
     changes = [
         (renamed, Previous.of(target).revision),
         (tombstone, info.revision),
     ]
-    renamed = replace(renamed, alias="")
+    renamed = renamed.with_fields(alias="")
     prefix = next_nuid()
     is_doubtful = False  # whether an earlier attempt may have been stored
     for number in itertools.count():
@@ -158,7 +157,7 @@ def _publish_batch(
 def _stored(bucket: Bucket, renamed: ObjectInfo, info: ObjectInfo, revision: int) -> ObjectInfo:
     bucket.session.saw(bucket.meta_subject(renamed), revision)
     bucket.session.saw(bucket.meta_subject(info), revision + 1)
-    return replace(renamed, revision=revision)
+    return renamed.with_fields(revision=revision)
 
 
 def _find_stored(
@@ -212,8 +211,8 @@ def _rename_in_steps(
         stored = target
     else:
         if info.size and not info.subject:  # where it belongs; else no name leads back to it
-            info = _replace(bucket, replace(info, alias=renamed.name), info, deadline)
-            renamed = replace(renamed, alias=info.name)
+            info = _replace(bucket, info.with_fields(alias=renamed.name), info, deadline)
+            renamed = renamed.with_fields(alias=info.name)
         stored = _replace(bucket, renamed, target, deadline)
     if not bucket.purge_meta(info, info.revision, deadline):
         # Somebody changed the object meanwhile, and its chunks may be gone: undo.
@@ -234,4 +233,4 @@ def _replace(
     """Store a meta in place of exactly the previous one, whose chunks stay."""
     expected = Previous(Previous.of(previous).revision, "")
     committed = Commit(bucket, info, expected, conditional=True).run(deadline)
-    return replace(info, revision=committed.revision)
+    return info.with_fields(revision=committed.revision)

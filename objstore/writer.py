@@ -13,7 +13,6 @@ import io
 import os
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timezone
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -371,7 +370,7 @@ class ObjectWriter(io.RawIOBase):
         self._deadline.extend()
         try:
             committed = commit.run(self._deadline)
-            self._info = replace(info, revision=committed.revision)
+            self._info = info.with_fields(revision=committed.revision)
             purge_replaced(self._bucket, committed, self._deadline.timeout)
         except BaseException as error:
             # Once the object may be live its chunks are not ours to purge.
@@ -393,8 +392,7 @@ class ObjectWriter(io.RawIOBase):
 
     def _finished(self) -> ObjectInfo:
         """Return what is known of the object when all of its bytes are stored."""
-        return replace(
-            self._draft,
+        return self._draft.with_fields(
             size=self._size,
             chunks=self._chunks,
             digest=format_digest(self._hash.digest()),

@@ -27,7 +27,7 @@ from objstore.errors import (
     TruncatedObjectError,
 )
 from objstore.many import windows
-from objstore.models import ObjectMeta
+from objstore.models import ObjectInfo, ObjectMeta
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.conftest import Traffic
@@ -357,9 +357,16 @@ class Interruption(BaseException):
     """As a KeyboardInterrupt: no Exception."""
 
 
-@pytest.mark.parametrize("where", ["read_previous", "replace", "parse_ack"])
+@pytest.mark.parametrize(
+    ("owner", "where"),
+    [
+        (many_module, "read_previous"),
+        (commit_module, "parse_ack"),
+        (ObjectInfo, "with_fields"),
+    ],
+)
 def test_interrupted_window_leaves_nothing_behind(
-    monkeypatch: pytest.MonkeyPatch, store: ObjectStore, raw: RawBucket, where: str
+    monkeypatch: pytest.MonkeyPatch, store: ObjectStore, raw: RawBucket, owner: object, where: str
 ) -> None:
     """Each of the objects is the old one or the new one, and nobody else's chunks stay."""
 
@@ -368,7 +375,7 @@ def test_interrupted_window_leaves_nothing_behind(
         raise Interruption
 
     store.put_many((f"{number}", b"old") for number in range(20))
-    monkeypatch.setattr(commit_module if where == "parse_ack" else many_module, where, interrupt)
+    monkeypatch.setattr(owner, where, interrupt)
     with pytest.raises(Interruption):
         store.put_many((f"{number}", b"new") for number in range(20))
     assert raw.chunks == {info.nuid: 1 for info in store.list()}

@@ -502,13 +502,15 @@ class Connection:
         deadline: Deadline,
     ) -> list[Buffer]:
         """Return a `PUB` or `HPUB` that the server will take."""
-        payload = memoryview(payload).cast("B") if len(payload) else b""
+        if type(payload) is not bytes:
+            payload = memoryview(payload).cast("B") if len(payload) else b""
+        size = len(payload)
         if headers:
-            buffers = encode_hpub(subject, payload, dict(headers), reply)
+            buffers = encode_hpub(subject, payload, headers, reply)
+            size += len(buffers[1])
         else:
             buffers = encode_pub(subject, payload, reply)
         limit = self.max_payload(deadline)
-        size = sum(map(len, buffers[1:-1]))  # headers and payload
         if size > limit:
             raise ValueError(
                 f"a message of {size} bytes is larger than the server's max_payload, {limit}"

@@ -37,6 +37,8 @@ def check_timeout(timeout: float | None, what: str = "timeout") -> float | None:
     """
     if timeout is None:
         return None
+    if type(timeout) is float and 0.0 <= timeout <= _LONGEST_WAIT:
+        return timeout  # as nearly all are
     if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
         raise TypeError(f"{what} must be a number of seconds or None, not {timeout!r:.60}")
     if math.isnan(timeout) or timeout < 0:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from objstore.errors import ProtocolError, shorten
@@ -44,13 +45,23 @@ def encode_headers(fields: Mapping[str, str | Sequence[str]]) -> bytes:
     """
     lines = ["NATS/1.0"]
     for key, values in fields.items():
-        if not isinstance(key, str) or not _KEY.fullmatch(key):
+        if not isinstance(key, str) or not _is_token(key):
             raise ValueError(f"header key {shorten(key)} is not a token")
-        for value in [values] if isinstance(values, str) else values:
-            if not isinstance(value, str) or _UNSAFE_VALUE.search(value):
+        for value in (values,) if isinstance(values, str) else values:
+            # Printable is quicker to tell, and what could do harm is not.
+            is_safe = isinstance(value, str) and (
+                value.isprintable() or not _UNSAFE_VALUE.search(value)
+            )
+            if not is_safe:
                 raise ValueError(f"value of header {key} holds a line break or is no text")
             lines.append(f"{key}: {value}")
-    return "\r\n".join([*lines, "", ""]).encode()
+    lines += "", ""
+    return "\r\n".join(lines).encode()
+
+
+@lru_cache(256)
+def _is_token(key: str) -> bool:
+    return _KEY.fullmatch(key) is not None
 
 
 def is_reserved(key: str) -> bool:

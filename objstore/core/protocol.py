@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import deque
+from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple, TypeAlias
 
@@ -406,7 +407,7 @@ def encode_pub(subject: str, payload: Buffer, reply: str = "") -> list[Buffer]:
 
 
 def encode_hpub(
-    subject: str, payload: Buffer, headers: dict[str, str | list[str]], reply: str = ""
+    subject: str, payload: Buffer, headers: Mapping[str, str | list[str]], reply: str = ""
 ) -> list[Buffer]:
     """
     Return an `HPUB` as pieces: line, headers, payload (not copied), line end.
