@@ -138,6 +138,10 @@ class Connection:
 
     def _await_link(self, deadline: Deadline) -> Link:
         """Return the link, connecting or waiting for it if needed."""
+        link = self._link
+        if link is not None and self._state is State.CONNECTED:
+            # Without the lock: it may be lost the next moment in any case.
+            return link
         with self._lock:
             while self._state is not State.CONNECTED or self._link is None:
                 if self._state is State.CLOSED:

@@ -371,15 +371,20 @@ def parse_json(message: Message) -> dict[str, Any]:
         NoRespondersError: If nobody was there to answer.
         ProtocolError: If it cannot be read.
     """
-    if message.status == 503:
-        raise NoRespondersError("JetStream does not answer")
-    try:
-        fields = parse_fields(bytes(message.payload))
-    except ValueError as error:
-        raise ProtocolError("an answer of JetStream is not JSON") from error
+    fields = _parse_answer(message)
     if fields.get("error") is not None:
         raise _make_error(fields["error"])
     return fields
+
+
+def _parse_answer(message: Message) -> dict[str, Any]:
+    """Return the fields of an answer, which may be an error."""
+    if message.status == 503:
+        raise NoRespondersError("JetStream does not answer")
+    try:
+        return parse_fields(bytes(message.payload))
+    except ValueError as error:
+        raise ProtocolError("an answer of JetStream is not JSON") from error
 
 
 def _make_error(fields: object) -> JetStreamError | ProtocolError:
@@ -396,12 +401,14 @@ def _make_error(fields: object) -> JetStreamError | ProtocolError:
 
 def message_or_none(answer: Message) -> StreamMessage | None:
     """Return the stored message in an answer; None if there is none."""
-    try:
-        fields = parse_json(answer).get("message")
-    except JetStreamError as error:
-        if error.err_code == ErrorCode.NO_MESSAGE_FOUND:
+    fields = _parse_answer(answer)
+    refusal = fields.get("error")
+    if refusal is not None:
+        # No exception for what the first put of every name is told.
+        if isinstance(refusal, dict) and refusal.get("err_code") == ErrorCode.NO_MESSAGE_FOUND:
             return None
-        raise
-    if not isinstance(fields, dict):
+        raise _make_error(refusal)
+    message = fields.get("message")
+    if not isinstance(message, dict):
         raise ProtocolError("an answer of JetStream holds no message")
-    return from_api(fields)
+    return from_api(message)
