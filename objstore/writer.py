@@ -153,7 +153,7 @@ class ObjectWriter(io.RawIOBase):
     def _take_previous(self) -> Previous:
         if self._previous is None:
             message = self._take_previous_message()
-            self._previous = read_previous(self._bucket, self.name, message)
+            self._previous = read_previous(self._bucket, self.name, message, self._deadline)
         return self._previous
 
     def _take_previous_message(self) -> StreamMessage | None:

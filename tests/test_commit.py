@@ -474,17 +474,26 @@ def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
     "answer",
     [b"", b"{", {"stream": "OBJ_c", "seq": 2}, {"stream": "OBJ_b", "seq": 0}, {"error": "no"}],
 )
-def test_answer_that_is_no_ack_is_no_success(answer: Any) -> None:
-    """And no failure either: nothing is purged by it."""
+@pytest.mark.parametrize("is_lasting", [False, True])
+def test_answer_that_is_no_ack_is_asked_for_again(answer: Any, is_lasting: bool) -> None:
+    """It is no success, and no failure either: nothing is purged by it."""
 
     def garble(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
-        fake.store(command)
-        conn.reply(command, answer)
+        if is_lasting or fake.count["meta"] == 1:
+            fake.store(command)
+            conn.reply(command, answer)
+        else:
+            go_on()
 
     fake = FakeBucket(meta=garble)
     with FakeServer(fake) as server, fake.open(server) as store:
-        with pytest.raises((ProtocolError, OutcomeUnknownError)):
+        if is_lasting:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                store.put("a", b"new", timeout=0.5)
+            assert isinstance(caught.value.__cause__, ProtocolError)
+        else:
             store.put("a", b"new")
+        assert fake.count["meta"] > 1
         assert fake.count["purge"] == 0
         assert store.get_bytes("a") == b"new"
 
