@@ -23,7 +23,7 @@ from typing import Any
 
 from objstore.client import Client
 from objstore.errors import ObjStoreError, OutcomeUnknownError, PreconditionFailedError
-from tests.faults.bench import Bench, Sweep, sweep
+from tests.faults.bench import Bench, Sweep, longest, sweep
 from tests.faults.history import ABSENT, History
 from tests.faults.injections import Injection, ProcessInjection
 from tests.faults.linearize import check_history
@@ -38,9 +38,6 @@ __all__ = ["Cell", "Run"]
 POINT_TIMEOUT = 5.0
 #: Seconds from an interrupt to the end of the call, which first removes what it has sent.
 INTERRUPT_TIMEOUT = 1.0
-#: What a call may take beyond its timeout: a tenth, and what a busy machine adds.
-GRACE = 0.1
-SLACK = 1.0
 
 
 class Cell:
@@ -118,10 +115,10 @@ class Cell:
     def finish(self) -> None:
         """Wait for the call, at most as long as it may take."""
         lasting = self.injection.lasting or 0.0
-        longest = self.injection.timeout * (1 + GRACE) * self.operation.calls + lasting + SLACK
+        limit = longest(self.injection.timeout * self.operation.calls) + lasting
         began = self.struck_at or time.monotonic()
-        if not self.ended.wait(max(0.0, began + longest - time.monotonic())):
-            self.problems.append(f"still running {longest:.1f} s after the fault")
+        if not self.ended.wait(max(0.0, began + limit - time.monotonic())):
+            self.problems.append(f"still running {limit:.1f} s after the fault")
             self.ended.wait(30)
         assert self._thread is not None
         if self.ended.is_set():
@@ -268,7 +265,7 @@ class ProcessCell(Cell):
         if self.kind == "KeyboardInterrupt":
             self.error = KeyboardInterrupt()
             seconds = answer["ended"] - self.struck_at
-            if seconds > INTERRUPT_TIMEOUT * (1 + GRACE) + SLACK:
+            if seconds > longest(INTERRUPT_TIMEOUT):
                 self.problems.append(f"ended {seconds:.1f} s after the interrupt")
         elif self.kind == "OutcomeUnknownError":
             self.error = OutcomeUnknownError("", "", answer["error"])

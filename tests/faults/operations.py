@@ -74,10 +74,6 @@ class Operation:
     between: tuple[Mapping[str, bytes], ...] = ()
     calls: int = 1
 
-    @property
-    def reads(self) -> bool:
-        return self.after is None
-
 
 CHUNK = "PUB $O.%.C."
 META = "HPUB $O.%.M."

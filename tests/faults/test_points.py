@@ -22,7 +22,7 @@ from objstore.core.options import make_options
 from objstore.errors import ObjStoreError, OutcomeUnknownError
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
-from tests.faults.bench import sweep
+from tests.faults.bench import longest, sweep
 from tests.faults.history import ABSENT
 from tests.faults.points import PLACES, FramePoint, Frames, Place
 from tests.faults.tiers import by_tier
@@ -34,9 +34,6 @@ __all__: list[str] = []
 
 #: Seconds for a call when no connection is made any more.
 TIMEOUT = 0.5
-#: What a call may take beyond its timeout: a tenth, and what a busy machine adds.
-GRACE = 0.1
-SLACK = 1.0
 #: An operation takes fewer frames than this.
 MANY_FRAMES = 60
 #: And fewer than this if none is sent twice.
@@ -160,7 +157,7 @@ class _Try:
         except ObjStoreError as error:
             self._error = error
         seconds = time.monotonic() - began
-        if seconds > timeout * (1 + GRACE) + SLACK:
+        if seconds > longest(timeout):
             problems.append(f"took {seconds:.1f} s of {timeout}")
         self.fired = point.fired.is_set()
         point.heal()
