@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BUGS", "Bug", "apply", "is_caught", "main"]
+__all__ = ["BUGS", "Bug", "apply", "catch", "failure_of", "main"]
 
 ROOT = Path(__file__).parents[2]
 

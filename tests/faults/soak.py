@@ -410,6 +410,12 @@ def _report(soak: Soak, seed: int, seconds: float) -> None:
     print(f"seed {seed}: {total} operations in {seconds:.0f} s, {total / seconds:.0f} per second")
     for (kind, outcome), count in sorted(outcomes.items()):
         print(f"  {kind:8} {outcome:8} {count}")
+    errors = collections.Counter(
+        f"{each.kind} {each.error.partition('(')[0]}"
+        for each in soak.history.operations
+        if each.error
+    )
+    print("  errors:", ", ".join(f"{what} {count}" for what, count in sorted(errors.items())))
     faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
     print(f"  faults: {sum(soak.faults.values())} ({faults}); {soak.missed} without their moment")
     print(f"  subjects that were purged and that a killed server brought back: {soak.came_back}")
