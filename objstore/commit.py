@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
 from objstore.core.connection import State
-from objstore.core.deadline import Deadline
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Message
 from objstore.core.request import Request
@@ -63,9 +63,6 @@ _DOUBT_TIMEOUT = 0.1
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
 _META_GROWTH = 768
-
-#: Seconds at the most for the purge of what was replaced: a new leader takes 7 s.
-_PURGE_TIMEOUT = 15.0
 
 #: The version that we expected to replace is not the last one.
 CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
@@ -351,9 +348,9 @@ def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
 
 def purge_replaced(bucket: Bucket, committed: Committed, timeout: float | None) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
-    limit = _PURGE_TIMEOUT if timeout is None else min(timeout, _PURGE_TIMEOUT)
     for nuid in committed.replaced:
-        purge_chunks(bucket, nuid, Deadline(limit))
+        # Not for ever: to the caller it makes no difference.
+        purge_chunks(bucket, nuid, Deadline(DEFAULT_TIMEOUT if timeout is None else timeout))
 
 
 def purge_chunks(bucket: Bucket, nuid: str, deadline: Deadline) -> None:

@@ -127,6 +127,7 @@ print("over")
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(by_tier(60, 600))
 def test_exit_with_everything_open(server: LocalServer, store: ObjectStore) -> None:
     """Readers open, one watcher waiting, one upload running: it ends at once and silently."""
     store.put("n", pattern(20 * MIB))
