@@ -160,7 +160,11 @@ def sweep(raw: RawBucket) -> Sweep:
         message = raw.message(last_by_subj=subject)
         if message is None:
             continue  # purged meanwhile
-        meta = json.loads(message["data"])
+        try:
+            meta = json.loads(message["data"])
+        except ValueError:
+            unreadable[subject] = "its meta is no JSON"
+            continue
         if meta.get("deleted"):
             continue
         name = meta["name"]

@@ -194,7 +194,7 @@ OPERATIONS = (
             Point("MSG $O.%.M.", 3, before=True, direction="s2c"),
         ),
         before=_MANY,
-        calls=2,
+        calls=3,  # a list, a watch, and what it gives
     ),
     Operation(
         "create",
