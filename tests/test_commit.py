@@ -39,6 +39,7 @@ from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
+from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
@@ -112,6 +113,32 @@ def test_change_whose_ack_is_lost_is_made_once(
     assert set(raw.chunks) == ({live.nuid} if live and live.size else set())
     if live:
         store.get_bytes("a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["ack", "publish"])
+def test_conditional_put_whose_ack_is_lost_and_that_others_replace(
+    server: LocalServer, store: ObjectStore, raw: RawBucket, lost: str
+) -> None:
+    """Only who replaces a version purges its chunks: if they are gone, it was stored."""
+    revision = store.put("a", b"old").revision
+
+    def replace_twice() -> None:
+        if lost == "ack":
+            wait_until(lambda: store.get_bytes("a") == b"mine")
+        store.put("a", b"second")
+        store.put("a", b"third")
+
+    with behind_proxy(server, store) as (proxy, far):
+        fired = lose(proxy, store, lost, then=replace_twice)
+        if lost == "ack":
+            assert far.put("a", b"mine", if_revision=revision).revision == 0
+            assert len(raw.chunks) == 1
+        else:
+            with pytest.raises(OutcomeUnknownError):
+                far.put("a", b"mine", if_revision=revision)
+        assert fired.wait(TIMEOUT)
+    assert store.get_bytes("a") == b"third"
 
 
 @pytest.mark.parametrize("lost", ["ack", "publish"])
