@@ -45,7 +45,7 @@ _ALIAS = ALIAS.encode()
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
-_PURGE_PATIENCE = 3.0
+_PURGE_PATIENCE = 1.0
 #: Refusals for lack of room: of the bucket, the account, the server.
 FULL = frozenset(
     {

@@ -13,7 +13,14 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from objstore.bucket import Bucket
-from objstore.commit import Commit, Committed, Previous, purge_replaced, purge_unless_live
+from objstore.commit import (
+    Commit,
+    Committed,
+    Previous,
+    outcome_unknown,
+    purge_replaced,
+    purge_unless_live,
+)
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 from objstore.errors import (
@@ -85,7 +92,10 @@ def _is_overwritten(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> boo
     """
     if deadline.expired:
         return False
-    current = bucket.meta(info.name, deadline)
+    try:
+        current = bucket.meta(info.name, deadline)
+    except ObjStoreError:
+        return False  # not known either
     return current is None or current.deleted or current.nuid != info.nuid
 
 
@@ -161,7 +171,9 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
         tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:
         # No room for the tombstone: the object goes first, and makes the room.
-        if not bucket.purge_meta(info, info.revision, deadline):
+        with outcome_unknown(bucket, info):
+            is_gone = bucket.purge_meta(info, info.revision, deadline)
+        if not is_gone:
             raise PreconditionFailedError(
                 bucket.name, info.name, "it was changed while it was deleted", 0
             ) from None

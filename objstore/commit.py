@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
 from objstore.core.connection import State
-from objstore.core.deadline import Deadline
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.nuid import next_nuid
 from objstore.core.protocol import Message
 from objstore.core.request import Request
@@ -29,6 +30,7 @@ from objstore.errors import (
     OutcomeUnknownError,
     PermissionsViolationError,
     PreconditionFailedError,
+    ProtocolError,
     RequestTimeoutError,
 )
 from objstore.jetstream.api import ErrorCode, may_pass
@@ -45,6 +47,7 @@ __all__ = [
     "Committed",
     "Previous",
     "check_meta_size",
+    "outcome_unknown",
     "purge_chunks",
     "purge_replaced",
     "purge_unless_live",
@@ -62,9 +65,6 @@ _DOUBT_TIMEOUT = 0.1
 _META_GROWTH = 768
 #: Bytes in which every meta fits that has nothing but a name: that fits a subject, in base64.
 _PLAIN_META = 32 << 10
-
-#: Seconds at the most for the purge of what was replaced: a new leader takes 7 s.
-_PURGE_TIMEOUT = 15.0
 
 #: The version that we expected to replace is not the last one.
 CONFLICTS = frozenset({ErrorCode.WRONG_LAST_SEQUENCE, ErrorCode.WRONG_LAST_SEQUENCE_CONSTANT})
@@ -161,7 +161,8 @@ class Commit:
             except PermissionsViolationError as error:
                 failure = error
                 self._refuse(error)
-            except (RequestTimeoutError, ConnectionLostError) as error:
+            except (RequestTimeoutError, ConnectionLostError, ProtocolError) as error:
+                # What is no ack may be a damaged one.
                 failure = error
             connection = self._bucket.js.connection
             connection.closing.wait(deadline.at_most(pause))
@@ -259,7 +260,7 @@ class Commit:
             return None  # still not known: the next attempt will ask again
         if message is not None and message.headers.get(MESSAGE_ID) == [self._message_id]:
             return self._stored(message.stream_seq)
-        current = read_previous(self._bucket, self._info.name, message)
+        current = read_previous(self._bucket, self._info.name, message, patience)
         if current.revision == self._previous.revision:
             return None  # that answer was old
         if self._conditional:
@@ -289,6 +290,15 @@ class Commit:
         return message.headers.get(EXPECTED) != [str(self._previous.revision)]
 
 
+@contextlib.contextmanager
+def outcome_unknown(bucket: Bucket, info: ObjectInfo) -> Iterator[None]:
+    """Say of a change whose answer is lost what is true: it may be done."""
+    try:
+        yield
+    except (ConnectionLostError, NoRespondersError, ProtocolError, RequestTimeoutError) as error:
+        raise OutcomeUnknownError(bucket.name, info.name, info.nuid) from error
+
+
 def check_meta_size(info: ObjectInfo, max_payload: int) -> None:
     """
     Refuse a meta that no message can hold, before the bytes of its object are sent.
@@ -306,7 +316,9 @@ def check_meta_size(info: ObjectInfo, max_payload: int) -> None:
         )
 
 
-def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> Previous:
+def read_previous(
+    bucket: Bucket, name: str, message: StreamMessage | None, deadline: Deadline
+) -> Previous:
     """
     Return the version in a meta message that is to be replaced, whatever it holds.
 
@@ -317,7 +329,7 @@ def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> P
         return Previous(0, "")
     try:
         info = bucket.decode(message, name)
-        if not bucket.shares_chunks(info, Deadline(_PURGE_TIMEOUT)):
+        if not bucket.shares_chunks(info, deadline):
             return Previous.of(info)
     except ObjStoreError:
         pass
@@ -325,16 +337,25 @@ def read_previous(bucket: Bucket, name: str, message: StreamMessage | None) -> P
 
 
 def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
-    """Purge chunks that, as far as we know, have no name any more; the listing decides."""
-    if all(info.deleted or info.nuid != nuid for info in iterate_infos(bucket, deadline)):
+    """
+    Purge chunks that, as far as we know, have no name any more; the listing decides.
+
+    What there was to do is done: a failure is only warned of.
+    """
+    try:
+        infos = list(iterate_infos(bucket, deadline))
+    except ObjStoreError as error:
+        logger.warning("bucket %s: chunks %s may stay behind: %s", bucket.name, nuid, error)
+        return
+    if all(info.deleted or info.nuid != nuid for info in infos):
         purge_replaced(bucket, Committed(0, (nuid,)), deadline.timeout)
 
 
 def purge_replaced(bucket: Bucket, committed: Committed, timeout: float | None) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
-    limit = _PURGE_TIMEOUT if timeout is None else min(timeout, _PURGE_TIMEOUT)
     for nuid in committed.replaced:
-        purge_chunks(bucket, nuid, Deadline(limit))
+        # Not for ever: to the caller it makes no difference.
+        purge_chunks(bucket, nuid, Deadline(DEFAULT_TIMEOUT if timeout is None else timeout))
 
 
 def purge_chunks(bucket: Bucket, nuid: str, deadline: Deadline) -> None:

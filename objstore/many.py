@@ -184,7 +184,9 @@ def _put_chunks(
             raise NoRespondersError(f"nobody answers for {bucket.stream}")
         if number % 2 == 0:
             message = message_or_none(answer)
-            previous[number // 2] = read_previous(bucket, infos[number // 2].name, message)
+            previous[number // 2] = read_previous(
+                bucket, infos[number // 2].name, message, deadline
+            )
             return
         try:
             parse_ack(answer, bucket.stream)

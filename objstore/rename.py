@@ -9,10 +9,11 @@ deletes one of them looks at the other before the chunks go.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 
 from objstore.bucket import EXPECTED, Bucket, bucket_errors
-from objstore.commit import CONFLICTS, Commit, Previous, purge_unless_live
+from objstore.commit import CONFLICTS, Commit, Previous, outcome_unknown, purge_unless_live
 from objstore.core.connection import State
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
@@ -25,6 +26,7 @@ from objstore.errors import (
     ObjStoreError,
     OutcomeUnknownError,
     PreconditionFailedError,
+    ProtocolError,
     RequestTimeoutError,
 )
 from objstore.jetstream.api import ErrorCode, may_pass
@@ -102,10 +104,11 @@ def _rename_at_once(
         except JetStreamError as error:
             failure = error
             if error.err_code in CONFLICTS:
-                stored = _find_stored(bucket, renamed, info, prefix, deadline)
-                if stored is not None:
-                    return stored
-                _raise_conflict(bucket, renamed, info, changes, is_doubtful, deadline)
+                with outcome_unknown(bucket, renamed) if is_doubtful else contextlib.nullcontext():
+                    stored = _find_stored(bucket, renamed, info, prefix, deadline)
+                    if stored is not None:
+                        return stored
+                    _raise_conflict(bucket, renamed, info, changes, is_doubtful, deadline)
             elif not may_pass(error) and error.err_code not in _INCOMPLETE:
                 if is_doubtful:
                     raise OutcomeUnknownError(bucket.name, renamed.name, info.nuid) from error
@@ -116,7 +119,7 @@ def _rename_at_once(
                     raise
         except NoRespondersError as error:
             failure = error
-        except (ConnectionLostError, RequestTimeoutError) as error:
+        except (ConnectionLostError, ProtocolError, RequestTimeoutError) as error:
             failure, is_doubtful = error, True
         connection = bucket.js.connection
         connection.closing.wait(deadline.at_most(_WAIT))
@@ -214,16 +217,20 @@ def _rename_in_steps(
             info = _replace(bucket, info.with_fields(alias=renamed.name), info, deadline)
             renamed = renamed.with_fields(alias=info.name)
         stored = _replace(bucket, renamed, target, deadline)
-    if not bucket.purge_meta(info, info.revision, deadline):
-        # Somebody changed the object meanwhile, and its chunks may be gone: undo.
-        bucket.purge_meta(renamed.name, stored.revision, deadline)
+    with outcome_unknown(bucket, renamed):
+        is_gone = bucket.purge_meta(info, info.revision, deadline)
+        if not is_gone:
+            # Somebody changed the object meanwhile, and its chunks may be gone: undo.
+            bucket.purge_meta(renamed.name, stored.revision, deadline)
+    if not is_gone:
         purge_unless_live(bucket, info.nuid, deadline)
         raise PreconditionFailedError(
             bucket.name, info.name, "it was changed while it was renamed", 0
         )
-    if info.size and not _is_live(bucket.meta(renamed.name, deadline), info.nuid):
-        # Who replaced the new name saw the old one, and so has spared the chunks.
-        purge_unless_live(bucket, info.nuid, deadline)
+    with contextlib.suppress(ObjStoreError):  # it is done, whatever comes now
+        if info.size and not _is_live(bucket.meta(renamed.name, deadline), info.nuid):
+            # Who replaced the new name saw the old one, and so has spared the chunks.
+            purge_unless_live(bucket, info.nuid, deadline)
     return stored
 
 

@@ -17,6 +17,7 @@ from objstore import audit, changes, naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
 from objstore.chunks import ask_ahead
+from objstore.commit import outcome_unknown
 from objstore.config import ObjectStoreStatus
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline, check_timeout
 from objstore.display import html_table
@@ -699,7 +700,8 @@ class ObjectStore:
         if tombstone is None and not missing_ok:
             raise changes.not_found(self.bucket, name, None)
         if purge and tombstone is not None:
-            self._bucket.purge_meta(name, tombstone.revision, deadline)
+            with outcome_unknown(self._bucket, tombstone):
+                self._bucket.purge_meta(name, tombstone.revision, deadline)
 
     # Links
 

@@ -21,6 +21,7 @@ from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.commit import (
     Commit,
+    Committed,
     Previous,
     check_meta_size,
     purge_chunks,
@@ -36,6 +37,7 @@ from objstore.errors import (
     ConnectionLostError,
     ObjectAlreadyExistsError,
     ObjStoreError,
+    OutcomeUnknownError,
     PreconditionFailedError,
 )
 from objstore.jetstream.messages import StreamMessage
@@ -54,6 +56,8 @@ _BLOCK_CHUNKS = 256
 _PATIENCE = 3.0
 #: Seconds, twice as many as a failure waits for the fate of the chunks on their way.
 _MAX_SETTLE = 1.0
+#: Seconds between two looks at whether somebody has replaced what was just stored.
+_REPLACED_INTERVAL = 0.1
 
 
 class ObjectWriter(io.RawIOBase):
@@ -152,7 +156,7 @@ class ObjectWriter(io.RawIOBase):
     def _take_previous(self) -> Previous:
         if self._previous is None:
             message = self._take_previous_message()
-            self._previous = read_previous(self._bucket, self.name, message)
+            self._previous = read_previous(self._bucket, self.name, message, self._deadline)
         return self._previous
 
     def _take_previous_message(self) -> StreamMessage | None:
@@ -369,7 +373,7 @@ class ObjectWriter(io.RawIOBase):
             raise
         self._deadline.extend()
         try:
-            committed = commit.run(self._deadline)
+            committed = self._run(commit)
             self._info = info.with_fields(revision=committed.revision)
             purge_replaced(self._bucket, committed, self._deadline.timeout)
         except BaseException as error:
@@ -383,6 +387,26 @@ class ObjectWriter(io.RawIOBase):
             raise
         finally:
             self._release()
+
+    def _run(self, commit: Commit) -> Committed:
+        try:
+            return commit.run(self._deadline)
+        except OutcomeUnknownError:
+            if not self._is_replaced():
+                raise
+            return Committed(0, tuple({self._take_previous().nuid} - {""}))
+
+    def _is_replaced(self) -> bool:
+        """Whether our chunks are gone: only who has replaced our version purges them."""
+        subject = naming.chunk_subject(self._bucket.name, self._nuid)
+        patience = Deadline(self._deadline.at_most(_MAX_SETTLE))
+        js = self._bucket.js
+        with contextlib.suppress(ObjStoreError):
+            while self._chunks and not patience.expired:
+                if js.last_message(self._bucket.stream, subject, patience) is None:
+                    return True
+                js.connection.closing.wait(patience.at_most(_REPLACED_INTERVAL))
+        return False
 
     def _complete(self, commit: Commit) -> None:
         """After an interrupt: what may be stored is stored in full, and leaves nothing behind."""

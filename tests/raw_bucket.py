@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from objstore.core.connection import Connection
+from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
 
 __all__ = ["RawBucket", "digest_of"]
@@ -40,8 +41,13 @@ class RawBucket:
         """Send a request of the API, `%` standing for the stream; return the answer."""
         subject = f"$JS.API.{operation.replace('%', f'OBJ_{self.name}')}"
         payload = b"" if body is None else json.dumps(body).encode()
-        answer = self._connection.request(subject, payload, timeout=TIMEOUT)
-        return dict(json.loads(bytes(answer.payload)))
+        deadline = Deadline(TIMEOUT)
+        while True:
+            message = self._connection.request(subject, payload, timeout=TIMEOUT)
+            answer = dict(json.loads(bytes(message.payload)))
+            # 10008: the leader has just lost its office, and there is another soon.
+            if answer.get("error", {}).get("err_code") != 10008 or deadline.expired:
+                return answer
 
     @property
     def config(self) -> dict[str, Any]:

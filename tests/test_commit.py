@@ -39,6 +39,7 @@ from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
+from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
@@ -112,6 +113,32 @@ def test_change_whose_ack_is_lost_is_made_once(
     assert set(raw.chunks) == ({live.nuid} if live and live.size else set())
     if live:
         store.get_bytes("a")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", ["ack", "publish"])
+def test_conditional_put_whose_ack_is_lost_and_that_others_replace(
+    server: LocalServer, store: ObjectStore, raw: RawBucket, lost: str
+) -> None:
+    """Only who replaces a version purges its chunks: if they are gone, it was stored."""
+    revision = store.put("a", b"old").revision
+
+    def replace_twice() -> None:
+        if lost == "ack":
+            wait_until(lambda: store.get_bytes("a") == b"mine")
+        store.put("a", b"second")
+        store.put("a", b"third")
+
+    with behind_proxy(server, store) as (proxy, far):
+        fired = lose(proxy, store, lost, then=replace_twice)
+        if lost == "ack":
+            assert far.put("a", b"mine", if_revision=revision).revision == 0
+            assert len(raw.chunks) == 1
+        else:
+            with pytest.raises(OutcomeUnknownError):
+                far.put("a", b"mine", if_revision=revision)
+        assert fired.wait(TIMEOUT)
+    assert store.get_bytes("a") == b"third"
 
 
 @pytest.mark.parametrize("lost", ["ack", "publish"])
@@ -474,17 +501,26 @@ def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
     "answer",
     [b"", b"{", {"stream": "OBJ_c", "seq": 2}, {"stream": "OBJ_b", "seq": 0}, {"error": "no"}],
 )
-def test_answer_that_is_no_ack_is_no_success(answer: Any) -> None:
-    """And no failure either: nothing is purged by it."""
+@pytest.mark.parametrize("is_lasting", [False, True])
+def test_answer_that_is_no_ack_is_asked_for_again(answer: Any, is_lasting: bool) -> None:
+    """It is no success, and no failure either: nothing is purged by it."""
 
     def garble(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
-        fake.store(command)
-        conn.reply(command, answer)
+        if is_lasting or fake.count["meta"] == 1:
+            fake.store(command)
+            conn.reply(command, answer)
+        else:
+            go_on()
 
     fake = FakeBucket(meta=garble)
     with FakeServer(fake) as server, fake.open(server) as store:
-        with pytest.raises((ProtocolError, OutcomeUnknownError)):
+        if is_lasting:
+            with pytest.raises(OutcomeUnknownError) as caught:
+                store.put("a", b"new", timeout=0.5)
+            assert isinstance(caught.value.__cause__, ProtocolError)
+        else:
             store.put("a", b"new")
+        assert fake.count["meta"] > 1
         assert fake.count["purge"] == 0
         assert store.get_bytes("a") == b"new"
 

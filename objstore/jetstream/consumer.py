@@ -235,6 +235,8 @@ class OrderedConsumer:
             except (NoRespondersError, JetStreamError, RequestTimeoutError) as error:
                 if isinstance(error, JetStreamError) and error.err_code not in _PASSING:
                     raise
+                if self._stopped:
+                    raise ConnectionLostError("the consumer is stopped") from error
                 # The stream has no leader at the moment; the next one will make a consumer.
                 self._js.connection.closing.wait(deadline.at_most(_RETRY_INTERVAL))
                 message = None

@@ -21,13 +21,21 @@ from tests.node import Node
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket, digest_of
 
-__all__ = ["CHUNK_SIZE", "Bench", "Sweep", "sweep"]
+__all__ = ["CHUNK_SIZE", "Bench", "Sweep", "longest", "sweep"]
 
 #: Bytes of a chunk of the large objects.
 CHUNK_SIZE = 96 << 10
 
 #: Seconds between signs of life on the client's connection: a dead one is noticed soon.
 PING_INTERVAL = 0.5
+
+#: Seconds that a busy machine may add to a call.
+_SLACK = 1.0
+
+
+def longest(timeout: float) -> float:
+    """Return the seconds that a call may take: its timeout, a tenth more, and some slack."""
+    return timeout * 1.1 + _SLACK
 
 
 class Bench:
@@ -152,7 +160,11 @@ def sweep(raw: RawBucket) -> Sweep:
         message = raw.message(last_by_subj=subject)
         if message is None:
             continue  # purged meanwhile
-        meta = json.loads(message["data"])
+        try:
+            meta = json.loads(message["data"])
+        except ValueError:
+            unreadable[subject] = "its meta is no JSON"
+            continue
         if meta.get("deleted"):
             continue
         name = meta["name"]

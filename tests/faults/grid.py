@@ -23,7 +23,7 @@ from typing import Any
 
 from objstore.client import Client
 from objstore.errors import ObjStoreError, OutcomeUnknownError, PreconditionFailedError
-from tests.faults.bench import Bench, Sweep, sweep
+from tests.faults.bench import Bench, Sweep, longest, sweep
 from tests.faults.history import ABSENT, History
 from tests.faults.injections import Injection, ProcessInjection
 from tests.faults.linearize import check_history
@@ -36,21 +36,8 @@ __all__ = ["Cell", "Run"]
 
 #: Seconds for operations to get to their points.
 POINT_TIMEOUT = 5.0
-#: Seconds that a change may spend on removing chunks when it is over: beyond its timeout.
-SETTLING = 10.0
-#: Seconds from an interrupt to the end of the call: a put waits for the fate of what it has
-#: sent, 2 s at the most, so that its purge comes last.
-INTERRUPT_TIMEOUT = 3.5
-#: What a call may take beyond its timeout: a tenth, and what a busy machine adds.
-GRACE = 0.1
-SLACK = 1.0
-
-
-#: Operations that a lost connection may end, without a trace: they are not gone on with.
-NOT_REPEATED = frozenset(
-    {"create", "put-large", "put-file", "put-small", "put-if"}
-    | {"get-large", "get-small", "get-file", "info", "list", "rename", "delete"}
-)
+#: Seconds from an interrupt to the end of the call, which first removes what it has sent.
+INTERRUPT_TIMEOUT = 1.0
 
 
 class Cell:
@@ -128,12 +115,10 @@ class Cell:
     def finish(self) -> None:
         """Wait for the call, at most as long as it may take."""
         lasting = self.injection.lasting or 0.0
-        longest = self.injection.timeout * (1 + GRACE) * self.operation.calls + lasting + SLACK
-        if not self.operation.reads:
-            longest += SETTLING
+        limit = longest(self.injection.timeout * self.operation.calls) + lasting
         began = self.struck_at or time.monotonic()
-        if not self.ended.wait(max(0.0, began + longest - time.monotonic())):
-            self.problems.append(f"still running {longest:.1f} s after the fault")
+        if not self.ended.wait(max(0.0, began + limit - time.monotonic())):
+            self.problems.append(f"still running {limit:.1f} s after the fault")
             self.ended.wait(30)
         assert self._thread is not None
         if self.ended.is_set():
@@ -160,7 +145,7 @@ class Cell:
         error, injection, operation = self.error, self.injection, self.operation
         if error is not None and not isinstance(error, (ObjStoreError, KeyboardInterrupt)):
             self.problems.append(f"raised {error!r}")
-        survives = injection.survived and operation.key not in NOT_REPEATED
+        survives = injection.survived
         if injection.contends and isinstance(error, PreconditionFailedError):
             survives = False
         if survives and error is not None:
@@ -188,8 +173,6 @@ class Cell:
             allowed = [before, after, *between]
         else:
             allowed = [before, *between]
-            if injection.garbles:
-                allowed.append(after)  # the damage was in the answer
         self._judge_state(found, allowed)
 
     def _judge_reads(self, before: Mapping[str, str]) -> None:
@@ -282,7 +265,7 @@ class ProcessCell(Cell):
         if self.kind == "KeyboardInterrupt":
             self.error = KeyboardInterrupt()
             seconds = answer["ended"] - self.struck_at
-            if seconds > INTERRUPT_TIMEOUT:
+            if seconds > longest(INTERRUPT_TIMEOUT):
                 self.problems.append(f"ended {seconds:.1f} s after the interrupt")
         elif self.kind == "OutcomeUnknownError":
             self.error = OutcomeUnknownError("", "", answer["error"])

@@ -35,16 +35,21 @@ def _raise(*_: Any) -> NoReturn:
 
 
 class _Signal:
-    """Sends a signal after a while; its end waits until it has come."""
+    """Sends a signal a while after `begin`; `wait` waits until it has come."""
 
     def __init__(self, number: int, delay: float) -> None:
         self._number = number
         self._delay = delay
         self.sent_at = 0.0
+        self._begun = threading.Event()
         self._thread = threading.Thread(target=self._send)
         self._thread.start()
 
+    def begin(self) -> None:
+        self._begun.set()
+
     def _send(self) -> None:
+        self._begun.wait()
         time.sleep(self._delay)  # the moment is to be a random one
         self.sent_at = time.monotonic()
         os.kill(os.getpid(), self._number)
@@ -73,6 +78,7 @@ def _main(url: str, bucket: str, rounds: str, seed: str, name: str) -> None:
             sent = _Signal(number, rng.uniform(0, 1.2) * typical[operation])
             try:
                 try:
+                    sent.begin()
                     if operation == "put":
                         store.put("n", data[turn // 2 % 2])
                     else:

@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["BUGS", "Bug", "apply", "is_caught", "main"]
+__all__ = ["BUGS", "Bug", "apply", "catch", "failure_of", "main"]
 
 ROOT = Path(__file__).parents[2]
 
@@ -283,8 +283,8 @@ def apply(bug: Bug, root: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def run_tests(root: Path, tests: Sequence[str]) -> bool:
-    """Run tests on the package below `root`; return whether they pass. To hang is to fail."""
+def failure_of(root: Path, tests: Sequence[str]) -> str:
+    """Run tests on the package below `root`; return what fails. To hang is to fail."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
     environment.pop("OBJSTORE_TEST_FAULTS", None)
@@ -298,13 +298,16 @@ def run_tests(root: Path, tests: Sequence[str]) -> bool:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        return False
-    if run.returncode not in (0, 1):
+        return "they hang"
+    if run.returncode == 0:
+        return ""
+    text = (run.stdout + run.stderr).decode(errors="replace")
+    if run.returncode != 1:
         # No test failed: there are none, or they could not be run, unless one was aborted.
-        text = (run.stdout + run.stderr).decode(errors="replace")
         if "Timeout" not in text:
             raise RuntimeError(f"pytest ended with {run.returncode}:\n{text[-2000:]}")
-    return run.returncode == 0
+        return "one hangs"
+    return next(line for line in text.splitlines() if line.startswith(("FAILED", "ERROR")))
 
 
 def _copy(directory: Path) -> Path:
@@ -314,12 +317,12 @@ def _copy(directory: Path) -> Path:
     return directory
 
 
-def is_caught(bug: Bug) -> bool:
-    """Whether the tests fail because of a bug."""
+def catch(bug: Bug) -> str:
+    """Return what fails because of a bug; nothing if it is not caught."""
     with tempfile.TemporaryDirectory() as directory:
         root = _copy(Path(directory))
         apply(bug, root)
-        return not run_tests(root, bug.tests)
+        return failure_of(root, bug.tests)
 
 
 def _choose(words: Iterable[str]) -> list[Bug]:
@@ -334,14 +337,16 @@ def main(words: Sequence[str]) -> int:
         root = _copy(Path(directory))
         # Tests that fail anyway catch nothing.
         for tests in dict.fromkeys(bug.tests for bug in bugs):
-            if not run_tests(root, tests):
-                print(f"without any bug these fail: {' '.join(tests)}")
+            if failure := failure_of(root, tests):
+                print(f"without any bug: {failure}")
                 return len(bugs)
     missed = 0
     with ThreadPoolExecutor(2) as workers:
-        for bug, caught in zip(bugs, workers.map(is_caught, bugs)):
-            print(f"{'caught' if caught else 'MISSED'}: {bug.title}", flush=True)
-            missed += not caught
+        for bug, failure in zip(bugs, workers.map(catch, bugs)):
+            print(
+                f"{'caught' if failure else 'MISSED'}: {bug.title}\n    {failure:.150}", flush=True
+            )
+            missed += not failure
     print(f"{len(bugs) - missed} of {len(bugs)} caught")
     return missed
 

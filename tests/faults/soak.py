@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import argparse
 import collections
+import contextlib
 import gc
 import itertools
-import json
 import os
 import random
 import resource
@@ -31,6 +31,7 @@ from pathlib import Path
 from objstore.client import Client
 from objstore.core.connection import Connection
 from objstore.core.options import make_options
+from objstore.errors import RequestTimeoutError
 from tests.cluster import Cluster
 from tests.faults.bench import sweep
 from tests.faults.history import ABSENT, OK, UNKNOWN, History, Operation
@@ -333,11 +334,14 @@ class Soak:
         self.nodes[0].resume()
 
     def _step_down(self, victim: int, rng: random.Random) -> None:
+        subject = f"$JS.API.STREAM.LEADER.STEPDOWN.OBJ_{BUCKET}"
         with Client(self.nodes[0].url) as client:
-            answer = client.request(
-                f"$JS.API.STREAM.LEADER.STEPDOWN.OBJ_{BUCKET}", payload=b"{}", timeout=5
-            )
-        json.loads(answer.payload)
+            for _ in range(5):
+                # Between two leaders nobody answers.
+                with contextlib.suppress(RequestTimeoutError):
+                    client.request(subject, payload=b"{}", timeout=3)
+                    return
+        raise AssertionError("there is no leader")
 
     def _kill_leader(self, victim: int, rng: random.Random) -> None:
         assert self._cluster is not None
@@ -410,6 +414,12 @@ def _report(soak: Soak, seed: int, seconds: float) -> None:
     print(f"seed {seed}: {total} operations in {seconds:.0f} s, {total / seconds:.0f} per second")
     for (kind, outcome), count in sorted(outcomes.items()):
         print(f"  {kind:8} {outcome:8} {count}")
+    errors = collections.Counter(
+        f"{each.kind} {each.error.partition('(')[0]}"
+        for each in soak.history.operations
+        if each.error
+    )
+    print("  errors:", ", ".join(f"{what} {count}" for what, count in sorted(errors.items())))
     faults = ", ".join(f"{name} {count}" for name, count in sorted(soak.faults.items()))
     print(f"  faults: {sum(soak.faults.values())} ({faults}); {soak.missed} without their moment")
     print(f"  subjects that were purged and that a killed server brought back: {soak.came_back}")
