@@ -211,13 +211,23 @@ class ChunkStream:
     def _full_index(self, deadline: Deadline) -> _ChunkIndex:
         """Find out where chunks are by a list of all of them, without a gap."""
         patience = Deadline(_LAG_TIMEOUT if self._bucket.replicated else 0)
+        limit = deadline.rest()
         while True:
             chunks = self._list(deadline, "all")
             if sum(chunk.size for chunk in chunks) >= self._info.size:
                 return _ListedChunks(chunks)
-            if patience.expired:
+            if limit.expired or (patience.expired and not self._leader_has_more(chunks, deadline)):
                 self._raise_missing(deadline)
             self._bucket.js.connection.closing.wait(_RETRY_INTERVAL)  # for a replica that lags
+
+    def _leader_has_more(self, chunks: list[_Chunk], deadline: Deadline) -> bool:
+        """Whether these are not all of the chunks that are stored: who listed them lags."""
+        if not self._bucket.replicated:
+            return False
+        info = self._bucket.js.stream_info(
+            self._bucket.stream, deadline, subjects_filter=self._subject
+        )
+        return int((info["state"].get("subjects") or {}).get(self._subject, 0)) > len(chunks)
 
     def _list(self, deadline: Deadline, policy: str, most: int | None = None) -> list[_Chunk]:
         """Return the last chunk, or all of them, or so many, without their bytes."""
@@ -350,6 +360,8 @@ class ChunkStream:
                 gave_any = True
                 continue
             if message is not None:
+                if message.stream_seq < self._next_seq:
+                    continue  # was taken already, whoever sends it again
                 deadline.extend()
                 self._next_seq = message.stream_seq + 1
                 self._pending = message.pending
@@ -425,14 +437,27 @@ class ChunkStream:
         return consumer
 
     def _leader_message(self, deadline: Deadline) -> StreamMessage | None:
-        return self._bucket.js.next_message(
-            self._bucket.stream, self._subject, self._next_seq, deadline
-        )
+        """Return the next chunk as a leader has it that knows the object; None if it has none."""
+        bucket = self._bucket
+        patience = Deadline(deadline.at_most(_LAG_TIMEOUT if bucket.replicated else 0))
+        while True:
+            message = bucket.js.next_message(bucket.stream, self._subject, self._next_seq, deadline)
+            if message is not None and message.stream_seq >= self._next_seq:
+                return message
+            # One that was just elected, or was paused and has missed an election, may lag:
+            # who has not got as far as the meta, which was stored behind the chunks.
+            if patience.expired:
+                return None
+            if bucket.stream_info(deadline)["state"].get("last_seq", 0) >= self._info.revision:
+                return None
+            bucket.js.connection.closing.wait(patience.at_most(_RETRY_INTERVAL))
 
     def _ask_leader(self, deadline: Deadline) -> StreamMessage:
         """Return the next chunk from the leader, or say why there is none."""
         message = self._leader_message(deadline)
         if message is not None:
+            # A consumer that served a replica which lags would come to this chunk yet.
+            self._drop_source()
             self._next_seq = message.stream_seq + 1
             self._pending = None
             return message

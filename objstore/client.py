@@ -377,7 +377,8 @@ def connect(
         tls_first: Begin with TLS, before the server speaks (its `handshake_first`).
         ignore_discovered_servers: Use no server but these, whichever others they name.
         timeout: Seconds to connect, over all servers; 5 by default, None for ever.
-        ping_interval: Seconds of silence after which the server is asked for a sign of life.
+        ping_interval: Seconds of silence after which the server is asked for a sign of life;
+            2.5 at the most while a call waits for an answer.
         inbox_prefix: Subject below which answers are received; `_INBOX` by default.
         verbose, pedantic, socket_keepalive: As in pynats2.
 

@@ -67,15 +67,26 @@ class FakeBucket:
 
     name = "b"
 
-    def __init__(self, *, allow_direct: bool = True, **handlers: Handler) -> None:
+    def __init__(
+        self, *, allow_direct: bool = True, replicas: int = 1, **handlers: Handler
+    ) -> None:
         self.messages: list[Stored] = []
         self.last_seq = 0
         self.log: list[str] = []
         self.count: Counter[str] = Counter()
-        self._config = {"name": "OBJ_b", "allow_direct": allow_direct}
+        self._config: dict[str, Any] = {
+            "name": "OBJ_b",
+            "allow_direct": allow_direct,
+            "num_replicas": replicas,
+        }
         self._handlers = handlers
         self._ids: dict[str, int] = {}
         self._changed = threading.Condition()
+
+    def serve(self, *, allow_direct: bool, **handlers: Handler) -> None:
+        """Do what these handlers say from now on."""
+        self._config["allow_direct"] = allow_direct
+        self._handlers = handlers
 
     @contextlib.contextmanager
     def open(self, server: FakeServer, **options: Any) -> Iterator[ObjectStore]:
@@ -197,8 +208,10 @@ class FakeBucket:
         if command.payload:
             body = command.json
             found = self.find(body["next_by_subj"], body["seq"])
+            before = 0
             for left, message in enumerate(found[: body["batch"]], 1 - len(found)):
-                self.send_direct(conn, command, message, pending=-left)
+                self.send_direct(conn, command, message, pending=-left, before=before)
+                before = message.seq
             if found:
                 conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
                 return
@@ -210,9 +223,15 @@ class FakeBucket:
         conn.reply(command, headers=b"NATS/1.0 404 Message Not Found\r\n\r\n")
 
     def send_direct(
-        self, conn: FakeConnection, command: Command, message: Stored, *, pending: int | None
+        self,
+        conn: FakeConnection,
+        command: Command,
+        message: Stored,
+        *,
+        pending: int | None,
+        before: int | None = None,
     ) -> None:
-        """Send a stored message as a direct get does."""
+        """Send a stored message as a direct get does; in a batch `before` is the last one."""
         headers = {
             "Nats-Stream": "OBJ_b",
             "Nats-Subject": message.subject,
@@ -221,6 +240,8 @@ class FakeBucket:
         }
         if pending is not None:
             headers["Nats-Num-Pending"] = str(pending)
+        if before is not None:
+            headers["Nats-Last-Sequence"] = str(before)
         conn.reply(command, message.payload, headers=headers)
 
     def do_remove(self, conn: FakeConnection, command: Command) -> None:
@@ -237,7 +258,7 @@ class FakeBucket:
         conn.reply(command, {"success": True, "purged": purged})
 
     def do_info(self, conn: FakeConnection, command: Command) -> None:
-        state: dict[str, Any] = {}
+        state: dict[str, Any] = {"last_seq": self.last_seq}
         if command.payload:
             subject = command.json["subjects_filter"]
             count = len(self.find(subject, 0))
@@ -249,6 +270,7 @@ class FakeBucket:
         self.subject = config["filter_subject"]
         self.next_seq = config.get("opt_start_seq", 1)
         self.consumer_seq = 0
+        self.headers_only = config.get("headers_only", False)
         pending = len(self.find(self.subject, self.next_seq))
         conn.reply(
             command,
@@ -280,7 +302,11 @@ class FakeBucket:
         """Send a message with any numbers."""
         sid = max(conn.subscriptions)  # each consumer has a subscription of its own
         ack = f"$JS.ACK.OBJ_b.c.1.{message.seq}.{consumer_seq}.1767323045678901234.{pending}"
-        conn.msg(sid, message.subject, message.payload, reply=ack)
+        if self.headers_only:
+            size = {"Nats-Msg-Size": str(len(message.payload))}
+            conn.msg(sid, message.subject, reply=ack, headers=size)
+        else:
+            conn.msg(sid, message.subject, message.payload, reply=ack)
 
     def do_delete(self, conn: FakeConnection, command: Command) -> None:
         """Asked for without a reply."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import random
 import signal
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from objstore import chunks as chunks_module
 from objstore.client import Client
 from objstore.core.connection import State
 from objstore.errors import (
@@ -496,6 +498,222 @@ def test_consumer_that_stumbles_is_replaced(trouble: str) -> None:
         with bucket.open(server) as store:
             assert store.get_bytes("a") == b"one1two2333"
         assert bucket.count["create"] == 2 and bucket.count["delete"] == 2
+
+
+# Replicas that lag, and what comes late
+
+
+def behind_once(bucket: FakeBucket, pending: int = 0) -> dict[str, Any]:
+    """A consumer at a replica that lags: it goes on when the leader has been asked."""
+    first: list[Any] = []
+
+    def lag(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if not first:
+            first.extend((conn, command))
+            message = bucket.find(bucket.subject, bucket.next_seq)[0]
+            bucket.deliver_as(conn, command, message, 1, pending)
+            bucket.consumer_seq, bucket.next_seq = 1, message.seq + 1
+        elif bucket.count["create"] > 1:
+            go_on()
+
+    def catch_up(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        go_on()
+        if first and "next_by_subj" in command.json and bucket.count["create"] == 1:
+            bucket.do_pull(conn, Command("PUB", "", payload=b'{"batch": 9}'))
+
+    return {"pull": lag, "get": catch_up}
+
+
+def behind_twice(bucket: FakeBucket) -> dict[str, Any]:
+    """A consumer that is late with what follows, and a leader that has it at second sight."""
+    handlers = behind_once(bucket, pending=3)
+    asked: list[Command] = []
+
+    def forgetful(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if "next_by_subj" in command.json:
+            asked.append(command)
+        if len(asked) == 1:
+            bucket.refuse(conn, command, 404, 10037)
+            asked.append(command)
+        else:
+            handlers["get"](conn, command, go_on)
+
+    return {**handlers, "get": forgetful}
+
+
+def forgetful_batch(bucket: FakeBucket) -> dict[str, Any]:
+    """Batches that begin with the chunk before the one that was asked for."""
+
+    def early(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        subject, seq = body["next_by_subj"], max(body["seq"] - 1, 1)
+        one, *_ = found = bucket.find(subject, seq)
+        for left, message in enumerate(found[:2], 1 - len(found)):
+            before = 0 if message is one else one.seq
+            bucket.send_direct(conn, command, message, pending=-left, before=before)
+        conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+
+    return {"direct": early}
+
+
+def repeated_batch(bucket: FakeBucket) -> dict[str, Any]:
+    """Batches in which each message comes twice."""
+
+    def twice(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        found = bucket.find(body["next_by_subj"], body["seq"])
+        before = 0
+        for left, message in enumerate(found, 1 - len(found)):
+            for _ in range(2):
+                bucket.send_direct(conn, command, message, pending=-left, before=before)
+            before = message.seq
+        conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+
+    return {"direct": twice}
+
+
+def holey_batch(bucket: FakeBucket) -> dict[str, Any]:
+    """Batches whose second message is lost between two servers, or their first."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        body = command.json
+        found = bucket.find(body["next_by_subj"], body["seq"])
+        before = 0
+        lost = {1: 0, 2: 1}.get(bucket.count["direct"])
+        for place, message in enumerate(found):
+            if place != lost:
+                left = len(found) - place - 1
+                bucket.send_direct(conn, command, message, pending=left, before=before)
+            before = message.seq
+        conn.reply(command, headers=b"NATS/1.0 204 EOB\r\n\r\n")
+
+    return {"direct": lose}
+
+
+def late_consumer(bucket: FakeBucket) -> dict[str, Any]:
+    """What a consumer has sent comes when another has taken its place."""
+    old: list[int] = []
+
+    def lose(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if not old:
+            old.append(max(conn.subscriptions))
+            conn.reply(command, headers=b"NATS/1.0 409 Consumer Deleted\r\n\r\n")
+        elif bucket.count["create"] > 1:
+            for number, message in enumerate(bucket.find(bucket.subject, 1), 1):
+                ack = f"$JS.ACK.OBJ_b.c.1.{message.seq}.{number}.1767323045678901234.0"
+                conn.msg(old[0], message.subject, b"late", reply=ack)
+            go_on()
+
+    return {"pull": lose}
+
+
+@pytest.mark.parametrize(
+    ("trouble", "offset"),
+    [
+        (behind_once, 0),
+        (behind_twice, 0),
+        (late_consumer, 0),
+        (forgetful_batch, 0),
+        (repeated_batch, 0),
+        (holey_batch, 0),
+        (forgetful_batch, 2),
+        (repeated_batch, 2),
+        (holey_batch, 2),
+    ],
+)
+def test_every_chunk_is_taken_once(
+    trouble: Callable[[FakeBucket], dict[str, Any]], offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever sends it again, or has lost one."""
+    monkeypatch.setattr(chunks_module, "_DOUBT", 0.05)
+    bucket = FakeBucket()
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"3333", b"44"])
+        handlers = trouble(bucket)
+        bucket.serve(allow_direct="direct" in handlers, **handlers)
+        with bucket.open(server) as store, store.get("a", offset=offset) as reader:
+            assert reader.read() == b"one1two2333344"[offset:]
+
+
+def test_leader_that_repeats_a_chunk_has_no_next_one() -> None:
+    """It says nothing of those that follow."""
+
+    def none(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, headers=b"NATS/1.0 404 Message Not Found\r\n\r\n")
+
+    def repeat(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if "next_by_subj" in command.json:
+            body = {**command.json, "seq": 1}
+            command = Command("PUB", reply=command.reply, payload=json.dumps(body).encode())
+        bucket.do_get(conn, command)
+
+    def empty(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, {"num_pending": 0, "delivered": {"stream_seq": 0}})
+
+    bucket = FakeBucket(direct=none, create=empty, get=repeat)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2"])
+        with bucket.open(server) as store, store.get("a") as reader:
+            with pytest.raises(TruncatedObjectError, match="4"):
+                reader.read()
+
+
+@pytest.mark.parametrize("knows", [True, False])
+def test_leader_that_does_not_know_the_object_yet_has_lost_no_chunk(
+    knows: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was elected a moment ago; if it never learns, the time is up some day."""
+    monkeypatch.setattr(chunks_module, "_LAG_TIMEOUT", TIMEOUT if knows else 0.2)
+
+    def none(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        conn.reply(command, headers=b"NATS/1.0 404 Message Not Found\r\n\r\n")
+
+    def lag(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if "next_by_subj" not in command.json or (knows and bucket.count["info"] > 1):
+            go_on()
+        else:
+            bucket.refuse(conn, command, 404, 10037)
+
+    def old(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if bucket.count["info"] == 1:
+            go_on()
+        else:
+            conn.reply(command, {"config": {}, "state": {"last_seq": 1}})
+
+    bucket = FakeBucket(replicas=3, direct=none, get=lag, info=old)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2"])
+        with bucket.open(server) as store, store.get("a") as reader:
+            if knows:
+                assert reader.read() == b"one1two2"
+            else:
+                with pytest.raises(TruncatedObjectError):
+                    reader.read()
+
+
+def test_replica_that_lags_for_long_has_lost_no_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a range begins is asked for again while the leader has more than a replica lists."""
+    monkeypatch.setattr(chunks_module, "_LAG_TIMEOUT", 0)
+    lists = 0
+
+    def create(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        nonlocal lists
+        lists += command.json["config"]["deliver_policy"] == "all"
+        lag(conn, command, go_on)
+
+    def lag(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        kept = bucket.messages
+        if lists < 4:
+            bucket.messages = kept[:1]
+        go_on()
+        bucket.messages = kept
+
+    bucket = FakeBucket(replicas=3, create=create, pull=lag)
+    with FakeServer(bucket) as server:
+        fill(bucket, server, [b"one1", b"two2", b"3333", b"44"])
+        with bucket.open(server) as store, store.get("a", offset=5) as reader:
+            assert reader.read() == b"wo2333344"
+    assert lists == 4
 
 
 def test_silent_server_is_given_up_at_the_deadline() -> None:

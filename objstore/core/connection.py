@@ -602,13 +602,23 @@ class Connection:
                     continue
                 if self._inbox_denied is not None:
                     raise fresh(self._inbox_denied)
-                while self._forgotten:
-                    self._routes.forget_inbox(self._forgotten.popleft())
+                self._drop_forgotten()
                 inbox = self._routes.open_inbox(link, private=private)
                 if isinstance(inbox.key, int):
                     # Goes out in one write with the first request.
                     link.said.append(encode_sub(inbox.subject("*"), inbox.key))
                 return inbox
+
+    def _drop_forgotten(self) -> None:
+        """Take the inboxes that are done with out of the table. Requires _lock."""
+        while self._forgotten:
+            self._routes.forget_inbox(self._forgotten.popleft())
+
+    def is_awaited(self, link: Link) -> bool:
+        """Whether somebody may be waiting for the server: for an answer, or for a `PONG`."""
+        with self._lock:
+            self._drop_forgotten()
+            return self._routes.inbox_count > 0 or link.pings > link.pongs
 
     def share(self, most: int) -> int:
         """

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from objstore.core.denials import find_subject, is_denial
 from objstore.core.link import Link
 from objstore.core.protocol import PONG, Event, Info, Message, ServerErr, Signal
 from objstore.core.secret import redact
+from objstore.core.transport import UNKNOWN
 from objstore.errors import (
     AuthenticationError,
     ConnectError,
@@ -39,6 +41,8 @@ logger = logging.getLogger(__name__)
 
 #: Silent intervals, each with a PING that nobody answered, after which a link is lost.
 _MAX_UNANSWERED = 2
+#: Seconds of silence that are such an interval while somebody waits for an answer.
+_DOUBT = 2.5
 #: Seconds before the second attempt to reconnect; the first is made at once.
 _FIRST_BACKOFF = 0.05
 #: Seconds between attempts at the most.
@@ -99,8 +103,12 @@ class Dispatcher:
     def _read(self, link: Link) -> ObjStoreError:
         """Read until the link breaks; return why."""
         self._complaint = None
-        silence = Deadline(self._connection.options.ping_interval)
-        sent = 0
+        interval = self._connection.options.ping_interval
+        # The interval in turns, each of them long enough for who waits for an answer.
+        turns = math.ceil(interval / _DOUBT)
+        silence = Deadline(interval / turns)
+        turn = 0
+        sent = confirmed = 0
         is_leaving = False
         try:
             self._dispatch(link, list(link.events))
@@ -112,6 +120,7 @@ class Dispatcher:
                     # All that can be done is done before callers are woken: they need the
                     # interpreter, and get it when this thread waits again.
                     silence.extend()
+                    turn = 0
                     room = link.parser.writable()
                     self._dispatch(link, events)
                     if link.is_leaving and not is_leaving:
@@ -126,11 +135,19 @@ class Dispatcher:
                     if link.transport.sent > sent:
                         sent = link.transport.sent
                         silence.extend()  # a server that takes what waits to be sent lives
+                        turn = 0
                 if silence.expired:
-                    if link.pings - link.pongs >= _MAX_UNANSWERED:
-                        return self._lost(link, "it does not answer")
-                    self._connection.ping(link)
                     silence.extend()
+                    turn += 1
+                    before, confirmed = confirmed, link.transport.confirmed
+                    if before < confirmed < link.transport.sent:
+                        turn = 0  # what is on its way yet gets on: the line is slow
+                    elif turn == turns or self._is_doubtful(link, confirmed):
+                        turn = 0
+                        if link.pings - link.pongs >= _MAX_UNANSWERED:
+                            self._connection.pool.put_last(link.server)
+                            return self._lost(link, "it does not answer")
+                        self._connection.ping(link)
         except ProtocolError as error:
             link.censor(error)
             return self._lost(link, str(error), error)
@@ -140,6 +157,11 @@ class Dispatcher:
             # The safety net: whatever it is, nobody may be left waiting.
             logger.exception("the reader thread failed")
             return self._lost(link, repr(error), error)
+
+    def _is_doubtful(self, link: Link, confirmed: int) -> bool:
+        """Whether there should have been an answer by now."""
+        # Where the system does not say what is on its way yet, only the interval tells.
+        return confirmed != UNKNOWN and self._connection.is_awaited(link)
 
     def _patience(self, silence: Deadline) -> float | None:
         """Return how many seconds to wait for data."""

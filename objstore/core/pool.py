@@ -67,6 +67,12 @@ class ServerPool:
         if len(self._servers) < _MAX_SERVERS:
             self._servers.append(server)
 
+    def put_last(self, server: ServerURL) -> None:
+        """Try the others before this one: it takes connections and does not answer."""
+        if server in self._servers:
+            self._servers.remove(server)
+            self._servers.append(server)
+
     def open(
         self, deadline: Deadline, closing: threading.Event, *, instead_of: ServerURL | None = None
     ) -> Link:

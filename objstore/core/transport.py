@@ -7,6 +7,7 @@ The socket does not block; who has nothing to do waits in `poll` for its own dir
 
 from __future__ import annotations
 
+import array
 import contextlib
 import errno
 import os
@@ -21,7 +22,16 @@ from objstore.core.deadline import Deadline
 from objstore.core.protocol import Buffer
 from objstore.core.resolver import resolve
 
-__all__ = ["TCPTransport", "TLSTransport", "Transport"]
+try:
+    import fcntl
+    import termios
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+__all__ = ["UNKNOWN", "TCPTransport", "TLSTransport", "Transport"]
+
+#: Number of bytes where the system says none.
+UNKNOWN = -1
 
 #: Buffers that the system takes in one gathered write (Linux IOV_MAX).
 _MAX_GATHER = 1024
@@ -40,6 +50,10 @@ class Transport(Protocol):
     @property
     def sent(self) -> int:
         """Bytes that the system has taken so far."""
+
+    @property
+    def confirmed(self) -> int:
+        """Bytes that the peer's system has confirmed; UNKNOWN where ours does not say."""
 
     @property
     def has_unsent(self) -> bool:
@@ -161,6 +175,17 @@ class TCPTransport:
         return self._sent
 
     @property
+    def confirmed(self) -> int:
+        if fcntl is None:
+            return UNKNOWN
+        count = array.array("i", [0])
+        try:
+            fcntl.ioctl(self._socket, termios.TIOCOUTQ, count)
+        except (OSError, ValueError):  # it is closed, or this system keeps it for itself
+            return UNKNOWN
+        return self._sent - count[0]
+
+    @property
     def has_unsent(self) -> bool:
         return bool(self._unsent)
 
@@ -272,6 +297,10 @@ class TLSTransport:
     @property
     def sent(self) -> int:
         return self._tcp.sent
+
+    @property
+    def confirmed(self) -> int:
+        return self._tcp.confirmed
 
     @property
     def has_unsent(self) -> bool:

@@ -3,7 +3,8 @@ Direct get: stored messages from whichever replica answers, without a consumer.
 
 A replica may lag, so what it lacks is asked of the leader before it is called missing.
 Batches need nats-server 2.11; an older server answers with the first message alone,
-without `Nats-Num-Pending`, and that is how it is told apart.
+without `Nats-Num-Pending`, and that is how it is told apart. Each message of a batch names
+the one before it: between the servers of a cluster some may be lost.
 """
 
 from __future__ import annotations
@@ -71,6 +72,8 @@ class DirectGet:
         self.exhausted = False
         self.up_to_seq = 0
         self._stream = target.partition(".")[0]
+        self._is_batch = body is not None
+        self._last_seq = 0  # of this batch
         self._request = js.ask(f"DIRECT.GET.{target}", body, deadline, ahead=ahead)
         # nats-server 2.11 counts the message itself among those that follow it.
         self._surplus = str(self._request.inbox.link.info.get("version")).startswith("2.11.")
@@ -84,16 +87,19 @@ class DirectGet:
                 old mirror answer for it.
             JetStreamError: If the server refuses, for one with code 413 when `multi_last`
                 matches more than 1,024 subjects.
-            ConnectionLostError: If the connection breaks.
+            ConnectionLostError: If the connection breaks, or loses a message of the batch.
         """
         answer = None if self.exhausted else self._request.next(timeout)
         if answer is None:
             return None
         if answer.status is None:
             message = from_direct(answer)
-            if message.pending is None:
+            if self._is_batch:
+                self._check_place(answer)
+                self._last_seq = message.stream_seq
+            if message.pending is None or not self._is_batch:
                 self.close()  # a single message, and no word of an end behind it
-                if answer.headers.fields.get("Nats-Stream") != [self._stream]:
+                if answer.headers.fields.get("Nats-Stream", [""])[-1] != self._stream:
                     # Up to nats-server 2.9 a mirror numbers its messages in its own way.
                     raise NoRespondersError("a mirror answers for the stream")
             elif self._surplus and message.pending:
@@ -110,8 +116,17 @@ class DirectGet:
             raise NoRespondersError("the stream allows no direct get, or is gone")
         if block.status not in (204, 404):
             raise JetStreamError(block.status or 0, 0, block.description)
+        if block.status == 204:
+            self._check_place(answer)
         up_to_seq = block.fields.get("Nats-UpTo-Sequence", ["0"])[0]
         self.up_to_seq = int(up_to_seq) if up_to_seq.isdigit() else 0
+
+    def _check_place(self, answer: Message) -> None:
+        """Make sure that nothing is missing between the last message and this answer."""
+        before = answer.headers.fields.get("Nats-Last-Sequence", [str(self._last_seq)])
+        if before[-1] != str(self._last_seq):
+            self.close()
+            raise ConnectionLostError(f"messages of {self._stream} were lost on the way")
 
     def stop(self) -> None:
         """Let `next` raise ConnectionLostError, in whichever thread it waits."""

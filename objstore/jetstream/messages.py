@@ -130,12 +130,13 @@ def from_direct(message: Message) -> StreamMessage:
     fields = message.headers.fields
     try:
         pending = fields.get("Nats-Num-Pending")
+        # The last of several: a message that was copied with all its headers has older ones.
         return StreamMessage(
-            subject=fields["Nats-Subject"][0],
-            stream_seq=int(fields["Nats-Sequence"][0]),
+            subject=fields["Nats-Subject"][-1],
+            stream_seq=int(fields["Nats-Sequence"][-1]),
             payload=message.payload,
-            pending=None if pending is None else int(pending[0]),
-            time=fields["Nats-Time-Stamp"][0],
+            pending=None if pending is None else int(pending[-1]),
+            time=fields["Nats-Time-Stamp"][-1],
         )
     except (KeyError, ValueError) as error:
         raise ProtocolError(f"a direct get answers without {error}") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
@@ -19,11 +19,13 @@ from objstore.core.link import Link
 from objstore.core.options import ServerURL, make_options
 from objstore.core.protocol import Message, Parser
 from objstore.core.subscription import Subscription
+from objstore.core.transport import UNKNOWN
 from objstore.errors import (
     AuthenticationError,
     ConnectionLostError,
     PermissionsViolationError,
     ProtocolError,
+    RequestTimeoutError,
     SlowConsumerError,
 )
 from tests.fake_server import Command, FakeConnection, FakeServer
@@ -578,13 +580,64 @@ def test_server_that_answers_is_kept(make_connection: MakeConnection) -> None:
         assert len(server.connections) == 1
 
 
+def test_silent_server_is_left_for_another_while_somebody_waits(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Soon, and however long the ping interval is."""
+    monkeypatch.setattr(module, "_DOUBT", INTERVAL)
+
+    def silent(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        while conn.read_command() is not None:
+            pass
+
+    with FakeServer(silent) as first, FakeServer(serve) as second:
+        connection = make_connection(f"{first.url},{second.url}", ping_interval=3600)
+        connection.connect()
+        with pytest.raises(ConnectionLostError, match="does not answer"):
+            ask(connection)
+        assert ask(connection) == b"hello"
+        assert (len(first.connections), len(second.connections)) == (1, 1)
+
+
+def test_server_that_is_only_busy_is_kept(
+    make_connection: MakeConnection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It answers a ping, if nothing else."""
+    monkeypatch.setattr(module, "_DOUBT", INTERVAL)
+    pings = 0
+
+    def busy(conn: FakeConnection) -> None:
+        nonlocal pings
+        conn.handshake()
+        while (command := conn.read_command()) is not None:
+            if command.verb == "PING":
+                pings += 1
+                conn.send(b"PONG\r\n")
+
+    with FakeServer(busy) as server:
+        connection = make_connection(server.url, ping_interval=3600)
+        with pytest.raises(RequestTimeoutError):
+            connection.request("a", timeout=8 * INTERVAL)
+        assert pings > 2
+        assert connection.state is State.CONNECTED
+        assert len(server.connections) == 1
+
+
 class SimulatedTransport:
     """A transport on a clock of its own, whose peer says nothing and takes what it is told to."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, takes: list[int]) -> None:
+    def __init__(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        takes: list[int],
+        confirmed: Iterable[int] = (),
+    ) -> None:
         self.now = 0.0
-        self.has_unsent = True
+        self.has_unsent = bool(takes)
         self.sent = 0
+        self._confirmed = iter(confirmed)
         self._takes = iter(takes)
         clock = SimpleNamespace(monotonic=lambda: self.now)
         monkeypatch.setattr(deadline_module, "time", clock)
@@ -592,6 +645,10 @@ class SimulatedTransport:
     def receive(self, _: memoryview, timeout: float) -> None:
         self.now += timeout + 0.001
         assert self.now < 10_000, "it is never given up"
+
+    @property
+    def confirmed(self) -> int:
+        return next(self._confirmed, UNKNOWN)
 
     def try_send(self, _: bytes) -> bool:
         self.sent += next(self._takes, 0)
@@ -607,9 +664,30 @@ def seconds_until_given_up(transport: SimulatedTransport) -> float:
     return transport.now
 
 
+def test_who_waits_makes_silence_doubtful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three short turns; while nobody waits an interval, and what follows our ping is short."""
+    everything = [1000] * 99
+    transport = SimulatedTransport(monkeypatch, takes=[], confirmed=everything)
+    assert 15 <= seconds_until_given_up(transport) < 16
+    monkeypatch.setattr(Connection, "is_awaited", lambda *_: True)
+    transport = SimulatedTransport(monkeypatch, takes=[], confirmed=everything)
+    assert 7.5 <= seconds_until_given_up(transport) < 8
+    transport = SimulatedTransport(monkeypatch, takes=[])
+    assert 30 <= seconds_until_given_up(transport) < 31, "where the system says nothing"
+
+
+def test_slow_line_is_no_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way yet explains why there is no answer; once it arrived it does not."""
+    monkeypatch.setattr(Connection, "is_awaited", lambda *_: True)
+    confirmed = [*range(1, 101), *[100] * 9]
+    transport = SimulatedTransport(monkeypatch, takes=[], confirmed=confirmed)
+    transport.sent = 101
+    assert 250 + 7.5 <= seconds_until_given_up(transport) < 250 + 8
+
+
 def test_server_that_takes_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     """When our pings cannot even go out: as when they are not answered."""
-    transport = SimulatedTransport(monkeypatch, takes=[])
+    transport = SimulatedTransport(monkeypatch, takes=[0])
     assert 30 <= seconds_until_given_up(transport) < 31
 
 

@@ -64,6 +64,17 @@ def test_dead_servers_are_passed_over(dead_port: int) -> None:
         assert str(open_and_close(pool)) == server.url
 
 
+def test_server_that_fell_silent_is_tried_last(dead_port: int) -> None:
+    with FakeServer(greet) as first, FakeServer(greet) as second:
+        pool = make_pool(first.url, f"nats://127.0.0.1:{dead_port}", second.url)
+        server = open_and_close(pool)
+        assert str(server) == first.url
+        pool.put_last(server)
+        assert str(open_and_close(pool)) == second.url
+        pool.put_last(parse_url("nats://elsewhere"))
+        assert str(open_and_close(pool)) == second.url
+
+
 def test_silent_server_leaves_time_for_the_others(deaf_port: int) -> None:
     """It gets half of the time, not all."""
     with FakeServer(greet) as server:

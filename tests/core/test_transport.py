@@ -7,6 +7,7 @@ import select
 import socket
 import ssl
 import struct
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -459,6 +460,18 @@ def test_socket_options(keepalive: bool, monkeypatch: pytest.MonkeyPatch) -> Non
     assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
     assert bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)) == keepalive
     transport.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs a system that says it")
+def test_confirmed_is_what_the_peers_system_has(pair: Pair) -> None:
+    """Whether or not the peer has read it."""
+    transport = pair.transport
+    transport.send([b"hello"], Deadline(TIMEOUT))
+    wait_until(lambda: transport.confirmed == transport.sent)
+    assert transport.sent >= 5
+    while transport.try_send(bytes(1 << 20)):
+        pass
+    assert 0 < transport.confirmed < transport.sent
 
 
 @pytest.mark.parametrize("pair", ["tcp"], indirect=True)

@@ -641,6 +641,30 @@ def test_silent_server_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPat
         OrderedConsumer(js, "OBJ_b", "$O.b.C.x", Deadline(0.1))
 
 
+@pytest.mark.slow
+def test_unanswered_consumer_is_asked_for_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another name each time, and each that may be there all the same is deleted."""
+    monkeypatch.setattr(consumer_module, "_PATIENCE", 0.01)
+    monkeypatch.setattr(consumer_module, "_MAX_PATIENCE", 0.04)
+    made: list[str] = []
+    deleted: list[str] = []
+
+    def silent(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        made.append(command.json["config"]["name"])
+        if len(made) >= 12:  # with patience doubled each time the time would be up
+            go_on()
+
+    def delete(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        deleted.append(command.subject.rpartition(".")[2])
+
+    with scripted(create=silent, delete=delete) as (fake, js):
+        with reading(js) as consumer:
+            assert take(consumer, 3) == [0, 1, 2]
+        fake.wait_for("delete", len(made))
+    assert deleted == made
+    assert len(set(made)) == len(made) >= 12
+
+
 def test_denied_request_is_told_at_once() -> None:
     """Who may make a consumer may not be allowed to ask it."""
 

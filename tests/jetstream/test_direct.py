@@ -72,6 +72,59 @@ def test_batch_is_of_one_subject_from_a_sequence_on(js: JetStream, filled: str) 
     assert [message.pending for message in messages] == [3, 2, 1]
 
 
+def test_message_with_copied_headers_is_where_it_is(js: JetStream, stream: str) -> None:
+    """Who copies messages may copy where they were; the server's own word comes behind."""
+    places = {"Nats-Stream": "x", "Nats-Subject": "x", "Nats-Sequence": "77"}
+    places |= {"Nats-Num-Pending": "66", "Nats-Last-Sequence": "55"}
+    places |= {"Nats-Time-Stamp": "2001-01-01T00:00:00Z"}
+    for _ in range(2):
+        js.connection.request(f"{stream}.a", headers=places)
+    batch = DirectGet(js, stream, {"seq": 1, "next_by_subj": f"{stream}.a", "batch": 2}, deadline())
+    for seq in (1, 2):
+        message = batch.next(TIMEOUT)
+        assert message is not None
+        assert (message.subject, message.stream_seq) == (f"{stream}.a", seq)
+        assert (message.pending, message.stored_at.year > 2001) == (2 - seq, True)
+    assert batch.next(TIMEOUT) is None
+    assert batch.exhausted
+    last = DirectGet(js, f"{stream}.{stream}.a", None, deadline())
+    message = last.next(TIMEOUT)
+    assert message is not None
+    assert message.stream_seq == 2
+    assert last.exhausted
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_lost_message_of_a_batch_is_noticed(lost: int) -> None:
+    """As they may be lost when two servers of a cluster lose sight of each other."""
+
+    def script(conn: FakeConnection) -> None:
+        conn.handshake()
+        conn.expect("SUB")
+        request = conn.expect("PUB")
+        for number in range(3):
+            headers = {"Nats-Stream": "s", "Nats-Subject": "a", "Nats-Sequence": f"{number + 1}"}
+            headers |= {"Nats-Num-Pending": f"{2 - number}", "Nats-Last-Sequence": f"{number}"}
+            headers |= {"Nats-Time-Stamp": "2026-01-02T03:04:05Z"}
+            if number != lost:
+                conn.reply(request, headers=headers)
+        conn.reply(request, headers=b"NATS/1.0 204 EOB\r\nNats-Last-Sequence: 3\r\n\r\n")
+        for _ in conn:
+            pass
+
+    with FakeServer(script) as server:
+        connection = Connection(make_options(server.url))
+        batch = DirectGet(
+            JetStream(connection), "s", {"seq": 1, "next_by_subj": "a", "batch": 3}, deadline()
+        )
+        for _ in range(lost):
+            assert batch.next(TIMEOUT) is not None
+        with pytest.raises(ConnectionLostError, match="lost on the way"):
+            batch.next(TIMEOUT)
+        assert batch.exhausted
+        connection.close()
+
+
 def test_batch_is_bounded_in_bytes(js: JetStream, stream: str) -> None:
     """By the first message that goes beyond."""
     for _ in range(10):
