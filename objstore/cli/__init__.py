@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from objstore.cli.commands import run
 from objstore.cli.options import parse_arguments
-from objstore.cli.output import LineFormatter, note, settle_stdout
+from objstore.cli.output import LineFormatter, note, open_streams, settle_stdout
 from objstore.errors import (
     AuthenticationError,
     BadObjectMetaError,
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    open_streams()
     try:
         args = parse_arguments(argv)
     except SystemExit as end:

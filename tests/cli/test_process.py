@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -93,6 +94,33 @@ def test_pipe_that_is_closed_before_the_end(start: Start, store: ObjectStore) ->
     store.put("x", b"")
     assert process.stderr.read() == b""
     assert process.wait(TIMEOUT) == 141
+
+
+BAD = Result(1, b"", "objstore: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "result"),
+    [
+        ("version", [1], BAD),
+        ("cat BUCKET x", [1], BAD),
+        ("put BUCKET - --name x -f", [0], BAD),
+        ("seal BUCKET", [0], (2, b"", "objstore: bucket 'BUCKET' was not sealed; …\n")),
+        ("cat BUCKET x", [2], (0, b"old", "")),
+        ("cat BUCKET missing", [2], (4, b"", "")),
+        ("put BUCKET missing", [0, 1, 2], (1, b"", "")),
+    ],
+)
+def test_stream_that_was_never_open(
+    command: str, closed: list[int], result: Result, spawn: Spawn, store: ObjectStore
+) -> None:
+    """No traceback, nothing on another stream, and nothing changes."""
+    store.put("x", b"old")
+    words = command.replace("BUCKET", store.bucket).split()
+    code, out, err = spawn(*words, preexec_fn=lambda: [os.close(stream) for stream in closed])
+    err = err.replace(store.bucket, "BUCKET").replace("-f seals without asking", "…")
+    assert (code, out, err) == result
+    assert dict(store.mapping()) == {"x": b"old"}
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
