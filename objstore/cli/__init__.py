@@ -123,12 +123,21 @@ def _logging(args: argparse.Namespace) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM do what SIGINT does, so that an upload is undone and a server stopped."""
+    """
+    Let SIGTERM do what SIGINT does, so that an upload is undone and a server stopped.
+
+    SIGHUP, too: the terminal was closed. Who is not to end then, as with nohup, ignores it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # elsewhere signals cannot be set
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number, handler in previous.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

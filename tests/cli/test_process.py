@@ -158,13 +158,15 @@ def test_watch_until_interrupted(number: int, start: Start, store: ObjectStore) 
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_put_that_is_interrupted(
     number: int, start: Start, client: Client, store: ObjectStore
 ) -> None:
     """Nothing of it is left."""
     raw = RawBucket(client._connection, store.bucket)
-    process = start("put", store.bucket, "-", "--name", "x")
+    # As in a terminal, whatever the tests themselves were started by.
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    process = start("put", store.bucket, "-", "--name", "x", **options)
     assert process.stdin is not None
     process.stdin.write(pattern(DATA_SIZE))
     process.stdin.flush()
