@@ -148,6 +148,8 @@ class Client(ObjectStoreManager, NATSClient):
         return _restore, ({**self._arguments, "servers": urls},)
 
     def __repr__(self) -> str:
+        if "_connection" not in vars(self):  # in a traceback of what it could not be made of
+            return "<Client>"
         servers = ", ".join(str(server) for server in self._options.servers)
         return f"<Client of {servers}: {self._connection.state.value}>"
 

@@ -180,6 +180,8 @@ class LocalServer:
         self.stop()
 
     def __repr__(self) -> str:
+        if "url" not in vars(self):  # in a traceback of what kept it from starting
+            return f"<{type(self).__name__}>"
         state = "" if self._finalizer.alive else ", stopped"
         return f"<{type(self).__name__} {self.url} in {str(self.directory)!r}{state}>"
 

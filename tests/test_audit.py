@@ -20,18 +20,21 @@ from objstore.errors import (
     BucketNotFoundError,
     BucketSealedError,
     DigestMismatchError,
+    ProtocolError,
     TruncatedObjectError,
 )
+from objstore.jetstream import publisher
 from objstore.jetstream.api import JetStream
 from objstore.models import ObjectLink
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import pattern
+from tests.helpers import pattern, wait_until
 from tests.raw_bucket import RawBucket
 
 CHUNK = 1000
+GRACE = audit._GRACE  # as it is outside of these tests
 
 
 @pytest.fixture(autouse=True)
@@ -361,6 +364,35 @@ def test_orphans_are_swept(audited: ObjectStore, raw: RawBucket) -> None:
     assert not swept.dry_run
     assert set(raw.chunks) == {audited.get_info("a").nuid}
     assert audited.sweep(min_age=0, dry_run=False).orphans == ()
+
+
+@pytest.mark.parametrize("moment", ["before the last byte", "before the commit"])
+def test_upload_that_was_swept_replaces_nothing(
+    store: ObjectStore,
+    other: ObjectStore,
+    raw: RawBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+) -> None:
+    """It paused for longer than `min_age`. What was there before is still there."""
+    monkeypatch.setattr(publisher, "_LONG", 0.0)
+    monkeypatch.setattr(publisher, "_COUNT_PATIENCE", 0.0)
+    store.put("a", b"old")
+    writer = store.put("a", chunk_size=CHUNK)
+    writer.write(pattern(1000 * CHUNK))
+    if moment == "before the commit":
+        writer.finish()
+    wait_until(lambda: raw.chunks.get(writer._nuid, 0) == 1000 - writer._filled // CHUNK)
+    assert len(other.sweep(min_age=0, dry_run=False).orphans) == 1
+    with pytest.raises(ProtocolError, match="messages where 1000 were stored"):
+        writer.close()
+    assert store.get_bytes("a") == b"old"
+    assert set(raw.chunks) == {store.get_info("a").nuid}
+
+
+def test_sweep_spares_what_no_writer_looks_after() -> None:
+    """Who has been writing for less than the time between the two looks does not look."""
+    assert publisher._LONG <= GRACE
 
 
 def test_chunks_of_deleted_objects_are_swept(store: ObjectStore, raw: RawBucket) -> None:

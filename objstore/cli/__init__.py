@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 
 from objstore.cli.commands import run
 from objstore.cli.options import parse_arguments
-from objstore.cli.output import LineFormatter, note, settle_stdout
+from objstore.cli.output import LineFormatter, note, open_streams, settle_stdout
 from objstore.errors import (
     AuthenticationError,
     BadObjectMetaError,
@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    open_streams()
     try:
         args = parse_arguments(argv)
     except SystemExit as end:
@@ -122,12 +123,21 @@ def _logging(args: argparse.Namespace) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _termination_as_interrupt() -> Iterator[None]:
-    """Let SIGTERM do what SIGINT does, so that an upload is undone and a server stopped."""
+    """
+    Let SIGTERM do what SIGINT does, so that an upload is undone and a server stopped.
+
+    SIGHUP, too: the terminal was closed. Who is not to end then, as with nohup, ignores it.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield  # elsewhere signals cannot be set
         return
-    previous = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    previous = {number: signal.getsignal(number) for number in numbers}
     try:
+        for number, handler in previous.items():
+            if handler is not signal.SIG_IGN:
+                signal.signal(number, signal.default_int_handler)
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -244,7 +244,8 @@ def _named_files(args: argparse.Namespace) -> Iterator[tuple[str, str]]:
             for path, name in walk_files(file):
                 yield path, f"{args.prefix}{name}"
         else:
-            yield file, args.name or f"{args.prefix}{os.path.basename(file)}"
+            base = f"{args.prefix}{os.path.basename(file)}"
+            yield file, base if args.name is None else args.name
 
 
 def _open_or_create(args: argparse.Namespace, client: Client) -> ObjectStore:

@@ -33,12 +33,34 @@ __all__ = [
     "name_with_target",
     "note",
     "object_fields",
+    "open_streams",
     "report_fields",
     "settle_stdout",
 ]
 
 #: Bytes copied at once.
 _BLOCK_SIZE = 1 << 20
+
+
+# Streams
+
+
+def open_streams() -> None:
+    """
+    Open standard streams that the program was started without.
+
+    Else what is opened next, a socket for one, would be one of them. What is read or written
+    there fails as it would with other programs; messages go nowhere.
+    """
+    for name, mode, flags in (
+        ("stdin", "r", os.O_WRONLY),
+        ("stdout", "w", os.O_RDONLY),
+        ("stderr", "w", os.O_WRONLY),
+    ):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, flags)
+            stream = open(number, mode, encoding="utf-8", closefd=False)  # noqa: SIM115
+            setattr(sys, name, stream)
 
 
 # Standard output

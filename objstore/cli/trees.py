@@ -6,7 +6,7 @@ import fnmatch
 import os
 from collections.abc import Iterable, Iterator
 
-from objstore.errors import InvalidNameError
+from objstore.errors import InvalidNameError, shorten
 from objstore.paths import path_below
 
 __all__ = ["place_files", "walk_files"]
@@ -42,9 +42,11 @@ def place_files(
             beginning of the names, without which the paths are made if it ends with `/`.
 
     Returns:
-        Names to paths, and why others have none.
+        Names to paths, and why others have none: for one a name that others go on from, which
+        would be a file and a directory.
     """
-    places, refused = {}, []
+    places: dict[str, str] = {}
+    refused = []
     is_pattern = any(sign in wanted for sign in "*?[")
     for name in names:
         if is_pattern:
@@ -57,4 +59,12 @@ def place_files(
                 places[name] = path_below(directory, below)
             except InvalidNameError as error:
                 refused.append(error)
+    directories: set[str] = set()
+    for path in places.values():
+        while (path := os.path.dirname(path)) not in directories:
+            directories.add(path)
+    for name in [name for name, path in places.items() if path in directories]:
+        del places[name]
+        detail = "other names lead through it, as through a directory"
+        refused.append(InvalidNameError(f"object name {shorten(name)} is no path: {detail}"))
     return places, refused

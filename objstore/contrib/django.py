@@ -261,7 +261,11 @@ class StaticObjectStorage(ObjectStorage):
 
 
 class ManifestStaticObjectStorage(ManifestFilesMixin, StaticObjectStorage):
-    """Static files under names with a hash in them, as `ManifestStaticFilesStorage` does it."""
+    """
+    Static files under names with a hash in them, as `ManifestStaticFilesStorage` does it.
+
+    It reads the manifest when it is made, which Django puts off until a template needs it.
+    """
 
 
 class _ObjectFile(File):

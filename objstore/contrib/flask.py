@@ -77,7 +77,11 @@ def send_object(
             )
             response.content_length = info.size
             response.headers["X-Content-Type-Options"] = "nosniff"
-            response.make_conditional(request, accept_ranges=True, complete_length=info.size)
+            response.accept_ranges = "bytes"
+            # Whether it is wanted at all comes before which part (RFC 9110, section 13.2.2).
+            response.make_conditional(request)
+            if request.method == "GET" and response.status_code == 200:
+                response.make_conditional(request, accept_ranges=True, complete_length=info.size)
         except BaseException:
             reader.close()
             raise
@@ -91,6 +95,8 @@ def send_object(
         if request.method == "HEAD" or response.status_code in (304, 412):
             reader.close()
             response.response = []
+            if response.status_code == 412:
+                response.content_length = 0  # of what is sent
         else:
             response.response = read_blocks(reader)
             # A browser that goes away leaves blocks unread, or even unasked for.

@@ -42,6 +42,7 @@ from objstore.errors import (
     InvalidNameError,
     LinkError,
     ObjectAlreadyExistsError,
+    ObjectChangedError,
     ObjectNotFoundError,
 )
 from objstore.models import ObjectInfo
@@ -325,6 +326,8 @@ class ObjectStoreFileSystem(AbstractFileSystem):
         entry = self.info(path)
         if entry["type"] == "directory":
             raise _is_directory(path)
+        if entry["type"] == "other":  # a link that leads nowhere
+            raise _not_found(path)
         return cast(datetime, entry["mtime"])
 
     def created(self, path: str) -> datetime:
@@ -394,7 +397,7 @@ class ObjectStoreFileSystem(AbstractFileSystem):
         if mode == "rb":
             if cache_type is None:
                 return store.get(name, **kwargs)
-            return AbstractBufferedFile(
+            return _CachedFile(
                 self,
                 self._strip_protocol(path),
                 mode,
@@ -735,6 +738,18 @@ class ObjectStoreFileSystem(AbstractFileSystem):
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         self._stores.pop(bucket, None)
         self._client.delete_object_store(bucket)
+
+
+class _CachedFile(AbstractBufferedFile):
+    """A file whose blocks fsspec caches, all of them of the version that was opened."""
+
+    def _fetch_range(self, start: int, end: int) -> bytes:
+        # Caches call from threads of their own, too: each call has a reader of its own.
+        store, name = self.fs._locate(self.path)
+        with store.get(name, offset=start, length=end - start) as reader:
+            if (reader.info.size, reader.info.digest) != (self.size, self.details["digest"]):
+                raise ObjectChangedError(store.bucket, name, "it was overwritten while it was read")
+            return cast(bytes, reader.read())
 
 
 def _not_found(path: str) -> FileNotFoundError:

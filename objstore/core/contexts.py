@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from objstore.core.secret import SECRETS, Secret
+from objstore.core.secret import SECRETS, hide
 from objstore.errors import shorten
 
 __all__ = ["read_context", "selected_context"]
@@ -97,4 +97,4 @@ def read_context(name: str, environ: Mapping[str, str] = os.environ) -> dict[str
 
 def _hide(fields: dict[str, Any]) -> dict[str, Any]:
     """Keep what may be a secret out of tracebacks."""
-    return {key: Secret(v) if isinstance(v, str) else v for key, v in fields.items()}
+    return {key: hide(value) for key, value in fields.items()}

@@ -40,6 +40,7 @@ class UserKey:
     """
 
     def __init__(self, seed: str) -> None:
+        self.public = ""  # for a traceback of what is no seed
         public, self._sign = _load(_decode_seed(Secret(seed)))
         self.public = _encode(bytes([_USER]) + public)
 

@@ -17,7 +17,8 @@ publisher goes back to the first message that is not known to be stored:
 3. It sends again from the hole on, under the same `Nats-Msg-Id`, so that a message is
    stored once, whichever of its copies comes first; on one link copies are in order, so
    the messages are, too. Only what was deleted gets a new id.
-4. In the end the leader is asked how many messages the subject has.
+4. In the end the leader is asked how many messages the subject has. So it is when the first
+   of them was sent so long ago that somebody may have taken them for left over.
 
 Every message carries its id from the first time on. A copy that was sent on a lost link
 may sit in a paused server and arrive when all is done: only the id keeps it out then. That
@@ -87,6 +88,9 @@ _MAX_PAUSE = 0.5
 _DOUBT_TIMEOUT = 0.1
 #: Seconds that a new leader gets to count what the one before it has acked.
 _COUNT_PATIENCE = 5.0
+#: Seconds since the first message from which all are counted: between the two looks of a
+#: sweep as many pass, so that none removes what is younger.
+_LONG = 2.0
 
 #: An ack as servers write it; any other way to write it is read, too, ten times as slowly.
 _ACK = re.compile(rb'\{"stream":"([\w-]+)", ?"seq":([1-9][0-9]{0,17})(,"duplicate": ?true)?\}')
@@ -206,6 +210,7 @@ class Publisher:
         self._is_doubtful = False  # something was, or the link changed
         self._probes = 0
         self._refusal: ObjStoreError | None = None  # found while settling
+        self._began = time.monotonic()
         self.sent = 0
         self.acked = 0
 
@@ -252,7 +257,7 @@ class Publisher:
         while self._waiting or self._flying:
             self._take_answer(deadline)
             self._send_ahead(deadline)
-        if self._is_doubtful:
+        if self._is_doubtful or time.monotonic() - self._began >= _LONG:
             self._check_count(deadline)
 
     def _send_ahead(self, deadline: Deadline) -> None:
@@ -495,8 +500,8 @@ class Publisher:
         Make sure that the stream has every message, and none of them twice.
 
         Raises:
-            ProtocolError: If it has not: an ack was worth nothing, or the stream was
-                deleted and made anew.
+            ProtocolError: If it has not: an ack was worth nothing, the stream was deleted
+                and made anew, or somebody has removed them.
         """
         patience = Deadline(deadline.at_most(_COUNT_PATIENCE))
         for pause in pauses():

@@ -252,6 +252,13 @@ def test_put_with_everything(run: Run, store: ObjectStore, directory: Path) -> N
     assert store["b"] == pattern(3000)
 
 
+def test_put_under_an_empty_name(run: Run, store: ObjectStore, directory: Path) -> None:
+    """Of a variable that was not set, perhaps: not the name of the file in its place."""
+    (directory / "a").write_bytes(b"")
+    assert run("put", store.bucket, "a", "--name", "").code == 2
+    assert list(store) == []
+
+
 def test_put_several_files(run: Run, store: ObjectStore, directory: Path) -> None:
     """One JSON for each; the first that fails is the last."""
     for name in ("a", "b"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -95,6 +96,33 @@ def test_pipe_that_is_closed_before_the_end(start: Start, store: ObjectStore) ->
     assert process.wait(TIMEOUT) == 141
 
 
+BAD = Result(1, b"", "objstore: Bad file descriptor\n")
+
+
+@pytest.mark.parametrize(
+    ("command", "closed", "result"),
+    [
+        ("version", [1], BAD),
+        ("cat BUCKET x", [1], BAD),
+        ("put BUCKET - --name x -f", [0], BAD),
+        ("seal BUCKET", [0], (2, b"", "objstore: bucket 'BUCKET' was not sealed; …\n")),
+        ("cat BUCKET x", [2], (0, b"old", "")),
+        ("cat BUCKET missing", [2], (4, b"", "")),
+        ("put BUCKET missing", [0, 1, 2], (1, b"", "")),
+    ],
+)
+def test_stream_that_was_never_open(
+    command: str, closed: list[int], result: Result, spawn: Spawn, store: ObjectStore
+) -> None:
+    """No traceback, nothing on another stream, and nothing changes."""
+    store.put("x", b"old")
+    words = command.replace("BUCKET", store.bucket).split()
+    code, out, err = spawn(*words, preexec_fn=lambda: [os.close(stream) for stream in closed])
+    err = err.replace(store.bucket, "BUCKET").replace("-f seals without asking", "…")
+    assert (code, out, err) == result
+    assert dict(store.mapping()) == {"x": b"old"}
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
 @pytest.mark.parametrize("command", ["cat", "info"])
 def test_output_that_is_full(command: str, spawn: Spawn, store: ObjectStore) -> None:
@@ -130,13 +158,15 @@ def test_watch_until_interrupted(number: int, start: Start, store: ObjectStore) 
     assert (process.returncode, out, err) == (130, b"", b"")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_put_that_is_interrupted(
     number: int, start: Start, client: Client, store: ObjectStore
 ) -> None:
     """Nothing of it is left."""
     raw = RawBucket(client._connection, store.bucket)
-    process = start("put", store.bucket, "-", "--name", "x")
+    # As in a terminal, whatever the tests themselves were started by.
+    options = {"preexec_fn": lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    process = start("put", store.bucket, "-", "--name", "x", **options)
     assert process.stdin is not None
     process.stdin.write(pattern(DATA_SIZE))
     process.stdin.flush()

@@ -114,6 +114,17 @@ def test_hostile_names_never_leave_the_directory(
     assert sorted(os.listdir(tmp_path)) == ["out"]
 
 
+def test_name_that_others_lead_through(run: Run, store: ObjectStore, tmp_path: Path) -> None:
+    """It cannot be a file and a directory. Who may store one such name stops nobody else's."""
+    for name in ("a", "a/b/c", "a/b", "ab", "z"):
+        store[name] = name.encode()
+    out = tmp_path / "out"
+    result = run("get", store.bucket, "-r", "-O", str(out))
+    assert result.code == 1
+    assert "2 objects were not written" in result.err
+    assert read(out) == {"a/b/c": b"a/b/c", "ab": b"ab", "z": b"z"}
+
+
 def test_links_and_pipes_in_a_tree(run: Run, store: ObjectStore, tree: Path) -> None:
     """A link that leads in a circle ends nothing; a pipe would never end."""
     (tree / "circle").symlink_to(tree)

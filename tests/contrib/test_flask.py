@@ -85,6 +85,20 @@ def test_what_the_browser_has_is_not_read_again(client: Client, browser: Any, he
     assert traffic.chunks(CHUNK) == 0
 
 
+def test_conditions_come_before_the_range(client: Client, browser: Any) -> None:
+    """And what is refused has no length but that of the refusal: browsers would wait for it."""
+    known = browser.head("/films/a.mp4").headers["ETag"]
+    traffic = Traffic(client)
+    for condition, status in (("If-None-Match", 304), ("If-Match", 412)):
+        tag = known if status == 304 else '"another"'
+        for more in ({}, {"Range": "bytes=0-9"}):
+            response = browser.get("/films/a.mp4", headers={condition: tag, **more})
+            assert (response.status_code, response.data) == (status, b"")
+            assert response.headers.get("Content-Length") == (None if status == 304 else "0")
+    assert browser.head("/films/a.mp4", headers={"Range": "bytes=0-9"}).status_code == 200
+    assert traffic.chunks(CHUNK) == 0
+
+
 def test_head_reads_nothing(client: Client, browser: Any) -> None:
     traffic = Traffic(client)
     response = browser.head("/films/a.mp4")

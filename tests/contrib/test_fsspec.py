@@ -21,7 +21,12 @@ from fsspec.callbacks import Callback  # noqa: E402
 from objstore.client import Client  # noqa: E402
 from objstore.contrib.fsspec import ObjectStoreFileSystem, _clients  # noqa: E402
 from objstore.contrib.tree import Tree  # noqa: E402
-from objstore.errors import ConnectError, ObjectNotFoundError, PreconditionFailedError  # noqa: E402
+from objstore.errors import (  # noqa: E402
+    ConnectError,
+    ObjectChangedError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+)
 from objstore.server import LocalServer  # noqa: E402
 from objstore.store import ObjectStore  # noqa: E402
 from tests.helpers import pattern  # noqa: E402
@@ -229,6 +234,8 @@ def test_link_is_what_it_leads_to(fs: ObjectStoreFileSystem, store: ObjectStore,
     assert (info["islink"], info["destination"]) == (True, f"{b}/d/e/f")
     assert fs.cat_file(f"{b}/link") == b"d/e/f"
     assert fs.info(f"{b}/gone")["type"] == "other"
+    with pytest.raises(FileNotFoundError):
+        fs.modified(f"{b}/gone")
     assert fs.du(b) == 15 + 5
 
 
@@ -420,6 +427,21 @@ def test_blocks_are_cached_by_who_wants_that(
     ) as file:
         file.seek(200_000)
         assert file.read(10) == pattern(300_000)[200_000:200_010]
+
+
+@pytest.mark.parametrize("cache", ["readahead", "bytes", "background", "blockcache"])
+def test_cached_blocks_are_of_one_version(
+    fs: ObjectStoreFileSystem, store: ObjectStore, cache: str
+) -> None:
+    store.put("a", b"old" * 100_000)
+    with fs.open(f"{store.bucket}/a", cache_type=cache, block_size=1000) as file:
+        assert file.read(3) == b"old"
+        store.update_meta("a", description="the same bytes")
+        assert file.seek(150_000) and file.read(3) == b"old"
+        store.put("a", b"new" * 100_000)
+        file.seek(270_000)
+        with pytest.raises(ObjectChangedError):
+            file.read(3)
 
 
 # Transactions

@@ -379,3 +379,19 @@ def test_search_finds_what_is_there(caplog: pytest.LogCaptureFixture) -> None:
             assert_clean(f"a message with {form} in it")
     with pytest.raises(AssertionError):
         assert_error_is_clean(ValueError(PASSWORD))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: objstore.Client("localhost", timeout="soon"),  # type: ignore[arg-type]
+        lambda: objstore.Client("localhost", nkey_seed="SU"),
+        lambda: LocalServer(binary="/missing"),
+    ],
+)
+def test_traceback_shows_what_could_not_be_made(make: Callable[[], object]) -> None:
+    """Before Python 3.12 an error of a `repr` takes the place of the one that is to be shown."""
+    with pytest.raises(Exception) as caught:
+        make()
+    frames = traceback.walk_tb(caught.tb)
+    assert all(repr(list(frame.f_locals.values())) for frame, _ in frames)
