@@ -200,6 +200,10 @@ class ObjectWriter(io.RawIOBase):
     def _check_open(self) -> None:
         if self.closed:
             raise ValueError(f"write to closed object {self.name!r:.60}")
+        if self._pid != os.getpid():
+            # Whatever a child commits under the parent's id, the parent may purge.
+            self._release()
+            raise ConnectionLostError("the upload stayed in the parent process")
 
     def write(self, data: ReadableBuffer, /) -> int:
         """

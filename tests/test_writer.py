@@ -773,6 +773,27 @@ def test_interrupt_when_the_meta_may_be_stored_leaves_nothing_behind(
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+@pytest.mark.parametrize("begun", [0, 1000])
+def test_unsent_upload_stays_in_the_process_that_began_it(store: ObjectStore, begun: int) -> None:
+    """What a child committed under the same id, its parent would purge."""
+    writer = store.put("a")
+    writer.write(bytes(begun))
+    child = os.fork()
+    if child == 0:
+        try:
+            writer.close()
+        except ConnectionLostError:
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0
+    writer.close()
+    assert store.get_bytes("a") == bytes(begun)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_upload_stays_in_the_process_that_began_it(store: ObjectStore, raw: RawBucket) -> None:
     """A forked child can neither go on with it nor purge its chunks."""
     writer = store.put("a")

@@ -27,7 +27,12 @@ from django.utils.cache import get_conditional_response
 from django.utils.deconstruct import deconstructible
 from django.utils.encoding import filepath_to_uri
 from django.utils.functional import cached_property
-from django.utils.http import http_date, parse_http_date_safe, quote_etag
+from django.utils.http import (
+    content_disposition_header,
+    http_date,
+    parse_http_date_safe,
+    quote_etag,
+)
 from django.utils.timezone import get_default_timezone, make_naive
 
 from objstore.client import Client
@@ -363,6 +368,9 @@ def serve(
             "Last-Modified": http_date(modified),
             "X-Content-Type-Options": "nosniff",
         }
+        saved_as = filename or file_name(name)
+        if disposition := content_disposition_header(as_attachment, saved_as):
+            headers["Content-Disposition"] = disposition
         head = HttpResponse(content_type=kind, headers=headers)
         answer = get_conditional_response(request, etag, modified, head)
         if answer is not head or request.method == "HEAD":
@@ -384,7 +392,7 @@ def serve(
         return _ObjectResponse(
             body,
             as_attachment=as_attachment,
-            filename=filename or file_name(name),
+            filename=saved_as,
             content_type=kind,
             status=status,
             headers=headers,

@@ -29,6 +29,7 @@ from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.compression import compr
 from fsspec.core import get_compression
 from fsspec.spec import AbstractBufferedFile, AbstractFileSystem
+from fsspec.transaction import Transaction
 from fsspec.utils import isfilelike, tokenize
 
 from objstore.client import Client
@@ -88,6 +89,26 @@ def _one_listing(method: _Method) -> _Method:
     return cast(_Method, call)
 
 
+class _Transaction(Transaction):
+    """
+    A transaction that ends also when a commit fails.
+
+    Those of older releases of fsspec do not: every later write would wait for a commit.
+    """
+
+    def complete(self, commit: bool = True) -> None:
+        """Commit or discard all files; after an error discard those that are left."""
+        fs, files = self.fs, self.files
+        try:
+            super().complete(commit)
+        finally:
+            fs._intrans = False
+            fs._transaction = None
+            while files:
+                with contextlib.suppress(Exception):  # the first error is the one to tell
+                    files.popleft().discard()
+
+
 class ObjectStoreFileSystem(AbstractFileSystem):
     """
     The buckets of a server, or cluster, as a filesystem. Safe to use from many threads.
@@ -112,6 +133,7 @@ class ObjectStoreFileSystem(AbstractFileSystem):
     """
 
     protocol = "objstore"
+    transaction_type = _Transaction
     _environment = _Environment()
     _extra_tokenize_attributes = ("_environment",)
 

@@ -392,6 +392,7 @@ def test_head_reads_nothing(film: ObjectStore, client: Client) -> None:
     response = serve(WANTED.head("/"), film, "films/a.mp4")
     assert (response.status_code, body(response)) == (200, b"")
     assert response["Content-Length"] == str(len(DATA))
+    assert response["Content-Disposition"] == 'inline; filename="a.mp4"'
     assert traffic.chunks(CHUNK) == 0
 
 

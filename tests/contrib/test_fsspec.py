@@ -17,6 +17,7 @@ import pytest
 fsspec = pytest.importorskip("fsspec")
 
 from fsspec.callbacks import Callback  # noqa: E402
+from fsspec.transaction import Transaction  # noqa: E402
 
 from objstore.client import Client  # noqa: E402
 from objstore.contrib.fsspec import ObjectStoreFileSystem, _clients  # noqa: E402
@@ -469,6 +470,33 @@ def test_transaction_shows_all_or_nothing(
     with pytest.raises(ValueError, match="not closed"), fs.transaction:
         fs.open(f"{store.bucket}/open", "wb").write(b"half")
     assert not fs.exists(f"{store.bucket}/open")
+
+
+def _complete(self: Any, commit: bool = True) -> None:
+    """What fsspec did until 2025: an error leaves all as it is."""
+    while self.files:
+        self.files.popleft().commit()
+
+
+@pytest.mark.parametrize("old", [False, True])
+def test_transaction_that_fails_is_over(
+    fs: ObjectStoreFileSystem,
+    store: ObjectStore,
+    raw: RawBucket,
+    monkeypatch: pytest.MonkeyPatch,
+    old: bool,
+) -> None:
+    """What was not committed is gone; and what is written afterwards waits for nobody."""
+    if old:
+        monkeypatch.setattr(Transaction, "complete", _complete)
+    with pytest.raises(FileExistsError), fs.transaction:  # noqa: PT012
+        for name in ("1", "2", "3"):
+            with fs.open(f"{store.bucket}/{name}", "xb") as file:
+                file.write(b"new")
+        store.put("2", b"other")
+    fs.pipe_file(f"{store.bucket}/4", b"4")
+    assert dict(store.mapping()) == {"1": b"new", "2": b"other", "4": b"4"}
+    assert len(raw.chunks) == 3
 
 
 # Changes

@@ -302,12 +302,13 @@ def failure_of(root: Path, tests: Sequence[str]) -> str:
     if run.returncode == 0:
         return ""
     text = (run.stdout + run.stderr).decode(errors="replace")
-    if run.returncode != 1:
-        # No test failed: there are none, or they could not be run, unless one was aborted.
-        if "Timeout" not in text:
-            raise RuntimeError(f"pytest ended with {run.returncode}:\n{text[-2000:]}")
-        return "one hangs"
-    return next(line for line in text.splitlines() if line.startswith(("FAILED", "ERROR")))
+    for line in text.splitlines():
+        if run.returncode == 1 and line.startswith(("FAILED ", "ERROR ")):
+            return line
+    if "Timeout" in text:
+        return "one hangs"  # and was aborted, and all of pytest with it
+    # No test failed: there are none, or they could not be run.
+    raise RuntimeError(f"pytest ended with {run.returncode}:\n{text[-2000:]}")
 
 
 def _copy(directory: Path) -> Path:
