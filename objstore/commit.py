@@ -58,6 +58,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before the publish is sent again.
 ACK_TIMEOUT = 3.0
+#: Answers in a row that are no acks after which none is expected any more.
+_MAX_GARBLED = 3
 #: Seconds, beside the pause, to learn whether the bucket is still there.
 _DOUBT_TIMEOUT = 0.1
 
@@ -140,6 +142,7 @@ class Commit:
             OutcomeUnknownError: If `deadline` passes after a publish whose fate is unknown.
             ObjStoreError: If it is refused for another reason; nothing is stored.
         """
+        garbled = 0
         for pause in pauses():
             previous = self._previous
             try:
@@ -161,9 +164,14 @@ class Commit:
             except PermissionsViolationError as error:
                 failure = error
                 self._refuse(error)
-            except (RequestTimeoutError, ConnectionLostError, ProtocolError) as error:
-                # What is no ack may be a damaged one.
+            except (RequestTimeoutError, ConnectionLostError) as error:
                 failure = error
+            except ProtocolError as error:
+                # What is no ack may be a damaged one; but not one after the other.
+                failure = error
+                garbled += 1
+                if garbled == _MAX_GARBLED:
+                    raise self._unknown() from error
             connection = self._bucket.js.connection
             connection.closing.wait(deadline.at_most(pause))
             # Not once more without the time for an answer: it would be of unknown outcome.
