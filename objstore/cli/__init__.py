@@ -55,6 +55,13 @@ _EXIT_CODES: tuple[tuple[int, tuple[type[Exception], ...]], ...] = (
     (5, (ConnectError, ConnectionLostError, RequestTimeoutError, NoRespondersError)),
     (5, (ObjectChangedError, OutcomeUnknownError)),
 )
+#: What the library's errors call the cure, and how it is called here.
+_OPTIONS = {
+    "tls_cacert": "--tlsca",
+    "tls_client_cert": "--tlscert",
+    "tls_client_key": "--tlskey",
+    "tls_first=True": "--tlsfirst",
+}
 _INTERRUPTED = 130
 #: What a shell says of programs that a closed pipe has ended: 128 + SIGPIPE.
 _CLOSED_PIPE = 141
@@ -103,6 +110,10 @@ def _explain(error: Exception) -> str:
         text = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
     elif not isinstance(error, (ObjStoreError, OSError, ValueError)):
         text = f"{type(error).__name__}: {error}"
+    for keyword, option in _OPTIONS.items():
+        text = text.replace(keyword, option)
+    if isinstance(error, ConnectError) and "refused" in text:
+        text += "; `objstore serve` starts a server, and --local DIR brings one"
     return " ".join(line.strip() for line in text.splitlines())
 
 

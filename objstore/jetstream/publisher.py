@@ -210,6 +210,7 @@ class Publisher:
         self._is_doubtful = False  # something was, or the link changed
         self._probes = 0
         self._refusal: ObjStoreError | None = None  # found while settling
+        self._reason: ObjStoreError | None = None  # of the last attempt without progress
         self._began = time.monotonic()
         self.sent = 0
         self.acked = 0
@@ -352,6 +353,7 @@ class Publisher:
             del self._early[self.acked]
             self._last_seq = stream_seq
             self.acked += 1
+            self._reason = None
             deadline.extend()
             if self._flying and self._flying[0].end == self.acked:
                 self._finish_block(self._flying.popleft())
@@ -401,7 +403,10 @@ class Publisher:
         """Wait before another attempt; raise an error that does not pass, or not in time."""
         is_over = deadline.expired or self._connection.state is State.CLOSED
         if is_over or not may_pass(error):
-            raise error
+            # That the time is up says less than what it was spent on.
+            raise self._reason if self._reason and isinstance(error, RequestTimeoutError) else error
+        if not isinstance(error, RequestTimeoutError):
+            self._reason = error
         if os.getpid() != self._pid:
             raise ConnectionLostError("the upload stayed in the parent process") from error
         if isinstance(error, NoRespondersError):

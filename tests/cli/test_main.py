@@ -184,12 +184,13 @@ def test_broken_object(run: Run, client: Client, store: ObjectStore) -> None:
 
 
 def test_nobody_listens(run: Run) -> None:
-    """Code 5."""
+    """Code 5, and what to do: every newcomer meets this first."""
     with LocalServer() as server:
         url = server.url
     result = run("ls", "--server", url)
     assert (result.code, result.out, result.err.count("\n")) == (5, b"", 1)
     assert url in result.err
+    assert "`objstore serve` starts a server" in result.err
 
 
 @pytest.mark.slow
@@ -223,7 +224,9 @@ def test_tls(run: Run, make_server: Callable[..., LocalServer], directory: Path)
     files = {"cert_file": "127.0.0.1.pem", "key_file": "127.0.0.1.key", "ca_file": "ca.pem"}
     lines = "\n".join(f'{key}: "{directory / file}"' for key, file in files.items())
     url = make_server(f"tls {{ {lines}\nverify: true }}").url.replace("nats://", "tls://")
-    assert run("ls", "--server", url).code != 0
+    result = run("ls", "--server", url)
+    assert result.code != 0
+    assert "--tlsca" in result.err  # the cure as it is called here
     certificate_options = ["--tlscert", "client.pem", "--tlskey", "client.key"]
     assert run("ls", "--server", url, "--tlsca", "ca.pem", *certificate_options).code == 0
 

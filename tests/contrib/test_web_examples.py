@@ -43,7 +43,7 @@ def port(request: pytest.FixtureRequest, server: LocalServer, client: Client) ->
         yield int(process.stdout.readline())
         process.send_signal(signal.SIGKILL)
         process.wait()
-    client.delete_object_store("album")
+    client.delete_object_store({"flask": "pictures", "django": "album"}[request.param])
 
 
 def ask(

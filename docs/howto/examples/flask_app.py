@@ -31,7 +31,7 @@ PAGE = """
 
 @functools.cache
 def album() -> objstore.ObjectStore:
-    return client.create_object_store("album")  # does nothing if it is there already
+    return client.create_object_store("pictures")  # does nothing if it is there already
 
 
 @app.get("/")
