@@ -164,9 +164,10 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     """Put a tombstone in an object's place, and purge its chunks."""
     tombstone = info.with_fields(deleted=True, size=0, chunks=0, digest="", alias="")
     chunks = () if info.is_link else (info.nuid,)
+    spared = ""
     if bucket.shares_chunks(info, deadline):
         # Some clients delete twice, and then purge what the tombstone names.
-        tombstone, chunks = tombstone.with_fields(nuid=next_nuid()), ()
+        tombstone, chunks, spared = tombstone.with_fields(nuid=next_nuid()), (), info.nuid
     try:
         tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:
@@ -177,11 +178,11 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
             raise PreconditionFailedError(
                 bucket.name, info.name, "it was changed while it was deleted", 0
             ) from None
-        purge_replaced(bucket, Committed(info.revision, chunks), deadline.timeout)
+        purge_replaced(bucket, Committed(info.revision, chunks, spared), deadline.timeout)
         with contextlib.suppress(ObjStoreError):  # it only tells watchers
             return _commit(bucket, tombstone, Previous(0, ""), deadline)
         return tombstone
-    purge_replaced(bucket, Committed(tombstone.revision, chunks), deadline.timeout)
+    purge_replaced(bucket, Committed(tombstone.revision, chunks, spared), deadline.timeout)
     return tombstone
 
 

@@ -78,11 +78,13 @@ class Previous(NamedTuple):
 
     Attributes:
         revision: Sequence of its meta; 0 if there is none.
-        nuid: Id of its chunks; "" if it has none.
+        nuid: Id of its chunks; "" if it has none, or they have another name.
+        spared: Id of chunks that have another name, too.
     """
 
     revision: int
     nuid: str
+    spared: str = ""
 
     @classmethod
     def of(cls, info: ObjectInfo | None) -> Previous:
@@ -99,10 +101,12 @@ class Committed(NamedTuple):
     Attributes:
         revision: Sequence of its meta; 0 if it was overwritten before we learnt it.
         replaced: Ids whose chunks nobody refers to any more.
+        spared: Id of chunks that had another name, too, when they were looked at.
     """
 
     revision: int
     replaced: tuple[str, ...]
+    spared: str = ""
 
 
 class Commit:
@@ -240,7 +244,8 @@ class Commit:
         """Return what it means that our message is stored under `revision`."""
         self._bucket.session.saw(self._subject, revision)
         nuid = self._previous.nuid
-        return Committed(revision, (nuid,) if nuid and nuid != self._info.nuid else ())
+        replaced = (nuid,) if nuid and nuid != self._info.nuid else ()
+        return Committed(revision, replaced, self._previous.spared)
 
     def _refuse(self, error: JetStreamError | PermissionsViolationError) -> None:
         """Raise a refusal: definite, unless an earlier copy may have been stored."""
@@ -283,7 +288,7 @@ class Commit:
         if self.may_be_stored and self._may_have_been(message):
             # Whether or not our copy was stored, it is ordered before the current version.
             mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
-            return Committed(0, tuple(mine))
+            return Committed(0, tuple(mine), self._previous.spared)
         # Who replaced the version that we were to replace was first: ours is not stored, and
         # its condition can never hold again. To call it overwritten would not be true: the
         # other may have asked that nobody comes between.
@@ -340,8 +345,8 @@ def read_previous(
         if not bucket.shares_chunks(info, deadline):
             return Previous.of(info)
     except ObjStoreError:
-        pass
-    return Previous(message.stream_seq, "")
+        return Previous(message.stream_seq, "")
+    return Previous(message.stream_seq, "", info.nuid)
 
 
 def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
@@ -361,9 +366,14 @@ def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
 
 def purge_replaced(bucket: Bucket, committed: Committed, timeout: float | None) -> None:
     """Purge what a commit replaced. It is done already: a failure is only warned of."""
+    # Not for ever: to the caller it makes no difference.
+    limit = DEFAULT_TIMEOUT if timeout is None else timeout
     for nuid in committed.replaced:
-        # Not for ever: to the caller it makes no difference.
-        purge_chunks(bucket, nuid, Deadline(DEFAULT_TIMEOUT if timeout is None else timeout))
+        purge_chunks(bucket, nuid, Deadline(limit))
+    if committed.spared:
+        # Who had the other name may have let it go since, and spared the chunks for our
+        # sake. Of two who do so, the one who commits last sees it.
+        purge_unless_live(bucket, committed.spared, Deadline(limit))
 
 
 def purge_chunks(bucket: Bucket, nuid: str, deadline: Deadline) -> None:

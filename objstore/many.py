@@ -22,6 +22,7 @@ from objstore.commit import (
     Previous,
     check_meta_size,
     purge_chunks,
+    purge_replaced,
     read_previous,
 )
 from objstore.core.connection import State
@@ -116,6 +117,8 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
         ]
         _commit_all(bucket, commits, committed, deadline)
         _purge_all(bucket, _replaced(committed), deadline)
+        for one in committed.values():
+            purge_replaced(bucket, one._replace(replaced=()), deadline.timeout)  # what it spared
     except BaseException as error:
         rest = deadline.aftermath()
         if not isinstance(error, Exception):

@@ -287,7 +287,9 @@ def failure_of(root: Path, tests: Sequence[str]) -> str:
     """Run tests on the package below `root`; return what fails. To hang is to fail."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(root)}
-    environment.pop("OBJSTORE_TEST_FAULTS", None)
+    # What the run that we are in was told is not for those within it.
+    for variable in ("OBJSTORE_TEST_FAULTS", "PYTEST_ADDOPTS"):
+        environment.pop(variable, None)
     try:
         run = subprocess.run(
             [*command, "-o", f"timeout={TEST_TIMEOUT}", "-o", "timeout_method=thread", *tests],
