@@ -164,10 +164,10 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     """Put a tombstone in an object's place, and purge its chunks."""
     tombstone = info.with_fields(deleted=True, size=0, chunks=0, digest="", alias="")
     chunks = () if info.is_link else (info.nuid,)
-    spared = ""
+    spared = None
     if bucket.shares_chunks(info, deadline):
         # Some clients delete twice, and then purge what the tombstone names.
-        tombstone, chunks, spared = tombstone.with_fields(nuid=next_nuid()), (), info.nuid
+        tombstone, chunks, spared = tombstone.with_fields(nuid=next_nuid()), (), info
     try:
         tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
     except BucketFullError:

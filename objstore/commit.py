@@ -79,12 +79,12 @@ class Previous(NamedTuple):
     Attributes:
         revision: Sequence of its meta; 0 if there is none.
         nuid: Id of its chunks; "" if it has none, or they have another name.
-        spared: Id of chunks that have another name, too.
+        spared: What is stored, if its chunks have another name, too.
     """
 
     revision: int
     nuid: str
-    spared: str = ""
+    spared: ObjectInfo | None = None
 
     @classmethod
     def of(cls, info: ObjectInfo | None) -> Previous:
@@ -101,12 +101,12 @@ class Committed(NamedTuple):
     Attributes:
         revision: Sequence of its meta; 0 if it was overwritten before we learnt it.
         replaced: Ids whose chunks nobody refers to any more.
-        spared: Id of chunks that had another name, too, when they were looked at.
+        spared: What it replaced, if the chunks had another name, too, when that was looked at.
     """
 
     revision: int
     replaced: tuple[str, ...]
-    spared: str = ""
+    spared: ObjectInfo | None = None
 
 
 class Commit:
@@ -346,7 +346,7 @@ def read_previous(
             return Previous.of(info)
     except ObjStoreError:
         return Previous(message.stream_seq, "")
-    return Previous(message.stream_seq, "", info.nuid)
+    return Previous(message.stream_seq, "", info)
 
 
 def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:
@@ -370,10 +370,12 @@ def purge_replaced(bucket: Bucket, committed: Committed, timeout: float | None) 
     limit = DEFAULT_TIMEOUT if timeout is None else timeout
     for nuid in committed.replaced:
         purge_chunks(bucket, nuid, Deadline(limit))
-    if committed.spared:
+    if committed.spared is not None:
         # Who had the other name may have let it go since, and spared the chunks for our
         # sake. Of two who do so, the one who commits last sees it.
-        purge_unless_live(bucket, committed.spared, Deadline(limit))
+        with contextlib.suppress(ObjStoreError):
+            if not bucket.shares_chunks(committed.spared, Deadline(limit)):
+                purge_unless_live(bucket, committed.spared.nuid, Deadline(limit))
 
 
 def purge_chunks(bucket: Bucket, nuid: str, deadline: Deadline) -> None:

@@ -19,7 +19,7 @@ import pytest
 from objstore import commit as commit_module
 from objstore.bucket import EXPECTED, Bucket
 from objstore.client import Client
-from objstore.commit import Commit, Previous
+from objstore.commit import Commit, Committed, Previous
 from objstore.core.deadline import Deadline
 from objstore.errors import (
     BadObjectMetaError,
@@ -243,7 +243,7 @@ def test_meta_names_the_version_that_it_replaces() -> None:
 
     with scripted(meta=look) as (_, bucket):
         committed = run(bucket)
-    assert committed == (2, (OLD_NUID,))
+    assert committed == Committed(2, (OLD_NUID,))
     (seen,) = headers
     assert seen["Nats-Rollup"] == ["sub"]
     assert seen["Nats-Expected-Last-Subject-Sequence"] == ["1"]
@@ -264,7 +264,7 @@ def test_other_version_is_replaced_in_its_turn(err_code: int) -> None:
 
     other = meta(OTHER_NUID)
     with scripted(meta=intrude) as (fake, bucket):
-        assert run(bucket) == (3, (OTHER_NUID,))
+        assert run(bucket) == Committed(3, (OTHER_NUID,))
     assert fake.count["meta"] == 2
 
 
@@ -296,7 +296,7 @@ def test_publish_without_an_ack_is_sent_again(conditional: bool, stored: bool) -
             fake.store(command)
 
     with scripted(meta=lose) as (fake, bucket):
-        assert run(bucket, conditional=conditional) == (2, (OLD_NUID,))
+        assert run(bucket, conditional=conditional) == Committed(2, (OLD_NUID,))
         assert len(fake.messages) == 1
     assert len(ids) == 1
 
@@ -308,7 +308,7 @@ def test_duplicate_is_an_ack() -> None:
         conn.reply(command, {"stream": "OBJ_b", "seq": 2, "duplicate": True})
 
     with scripted(meta=duplicate) as (_, bucket):
-        assert run(bucket) == (2, (OLD_NUID,))
+        assert run(bucket) == Committed(2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize("stored", [True, False])
@@ -400,7 +400,7 @@ def test_stale_answer_is_no_conflict() -> None:
             go_on()
 
     with scripted(meta=refuse_once) as (fake, bucket):
-        assert run(bucket, conditional=True) == (2, (OLD_NUID,))
+        assert run(bucket, conditional=True) == Committed(2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize("err_code", [10008, 10158, 10163, 10167])
@@ -412,7 +412,7 @@ def test_refusal_that_passes_is_waited_for(err_code: int) -> None:
             go_on()
 
     with scripted(meta=refuse_twice) as (fake, bucket):
-        assert run(bucket) == (2, (OLD_NUID,))
+        assert run(bucket) == Committed(2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize("status", ["503", "429 Too Many Requests"])
@@ -426,7 +426,7 @@ def test_status_that_passes_is_waited_for(status: str) -> None:
             go_on()
 
     with scripted(meta=refuse_twice) as (fake, bucket):
-        assert run(bucket) == (2, (OLD_NUID,))
+        assert run(bucket) == Committed(2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize(
@@ -494,7 +494,7 @@ def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
             fake.refuse(conn, command, 503, 10077)
 
     with scripted(meta=store_then_refuse) as (fake, bucket):
-        assert run(bucket) == (2, (OLD_NUID,))
+        assert run(bucket) == Committed(2, (OLD_NUID,))
 
 
 @pytest.mark.parametrize(
