@@ -93,7 +93,7 @@ def _is_overwritten(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> boo
     if deadline.expired:
         return False
     try:
-        current = bucket.meta(info.name, deadline)
+        current = bucket.meta(info, deadline)  # also where another client has put it
     except ObjStoreError:
         return False  # not known either
     return current is None or current.deleted or current.nuid != info.nuid
