@@ -145,7 +145,7 @@ class Bucket:
     def max_chunk_size(self, deadline: Deadline) -> int:
         """Return the bytes of the largest chunk that the server takes."""
         limit = self.js.connection.max_payload(deadline)
-        return max(limit - HEADER_SIZE - len(self.stream), 1)
+        return max(limit - HEADER_SIZE, 1)
 
     # Metas
 

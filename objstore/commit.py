@@ -35,7 +35,7 @@ from objstore.errors import (
 )
 from objstore.jetstream.api import ErrorCode, may_pass
 from objstore.jetstream.messages import StreamMessage
-from objstore.jetstream.publisher import EXPECTED_STREAM, MESSAGE_ID, parse_ack, pauses
+from objstore.jetstream.publisher import MESSAGE_ID, parse_ack, pauses
 from objstore.listing import iterate_infos
 from objstore.meta_json import encode_info
 from objstore.models import ObjectInfo
@@ -198,7 +198,6 @@ class Commit:
             "Nats-Rollup": "sub",
             EXPECTED: str(self._previous.revision),
             MESSAGE_ID: self._message_id,
-            EXPECTED_STREAM: self._bucket.stream,
         }
         if self._info.alias:
             headers[ALIAS] = self._bucket.meta_subject(self._info.alias).rpartition(".")[2]

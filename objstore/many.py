@@ -42,7 +42,6 @@ from objstore.exchange import Exchange
 from objstore.jetstream.api import ErrorCode, encode_body, may_pass, message_or_none
 from objstore.jetstream.messages import from_direct
 from objstore.jetstream.publisher import (
-    EXPECTED_STREAM,
     MESSAGE_ID,
     parse_ack,
     pauses,
@@ -168,7 +167,7 @@ def _put_chunks(
     previous: dict[int, Previous] = {}
     unstored = {number for number, info in enumerate(infos) if info.chunks}
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    headers = {EXPECTED_STREAM: bucket.stream}
+    headers: dict[str, str] = {}
 
     def send(exchange: Exchange) -> None:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):

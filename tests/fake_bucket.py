@@ -109,7 +109,7 @@ class FakeBucket:
 
     def _handle(self, conn: FakeConnection, command: Command) -> None:
         kind = self._kind(command.subject)
-        if kind == "chunk" and command.headers.get("Nats-Expected-Stream") != ["OBJ_b"]:
+        if kind == "chunk" and "Nats-Msg-Id" not in command.headers:
             kind = "probe"
         with self._changed:
             self.log.append(kind)

@@ -79,8 +79,7 @@ def test_put_stores_an_object_as_specified(store: ObjectStore, raw: RawBucket) -
     messages = raw.chunk_messages(info.nuid)
     assert [m["data"] for m in messages] == [b"aaaa", b"bbbb", b"c"]
     for number, m in enumerate(messages):
-        lines = f"Nats-Msg-Id: {info.nuid}.{number}\r\nNats-Expected-Stream: OBJ_{store.bucket}"
-        assert m["hdrs"] == f"NATS/1.0\r\n{lines}\r\n\r\n".encode()
+        assert m["hdrs"] == f"NATS/1.0\r\nNats-Msg-Id: {info.nuid}.{number}\r\n\r\n".encode()
     message = raw.message(last_by_subj=subject)
     assert message is not None
     assert message["seq"] == info.revision > messages[-1]["seq"]
@@ -137,7 +136,7 @@ def test_put_takes_a_meta(store: ObjectStore) -> None:
 def test_chunks_are_cut_to_what_the_server_takes(make_server: Callable[..., LocalServer]) -> None:
     """With their headers; and the meta says how large they really are."""
     server = make_server("max_payload: 8KB")
-    size_taken = 8192 - 128 - len("OBJ_b")
+    size_taken = 8192 - 128
     with Client(server.url) as client:
         store = client.create_object_store("b")
         data = pattern(30_000)

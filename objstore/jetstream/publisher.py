@@ -51,7 +51,6 @@ from objstore.errors import (
 from objstore.jetstream.api import ErrorCode, JetStream, may_pass, parse_json
 
 __all__ = [
-    "EXPECTED_STREAM",
     "HEADER_SIZE",
     "MESSAGE_ID",
     "PubAck",
@@ -63,8 +62,8 @@ __all__ = [
 #: Header by which a server tells that it has a message already.
 MESSAGE_ID = "Nats-Msg-Id"
 #: Header that names the one stream that may store a message.
-EXPECTED_STREAM = "Nats-Expected-Stream"
-#: Bytes that the headers of a message take at the most, beside the name of the stream.
+_EXPECTED_STREAM = "Nats-Expected-Stream"
+#: Bytes that the headers of a message take at the most.
 HEADER_SIZE = 128
 
 #: Bytes in flight: at first, and at the most.
@@ -300,9 +299,7 @@ class Publisher:
         message_id = f"{self._message_id}.{number}"
         if number in self._deletions:
             message_id += f".{self._deletions[number]}"
-        return (
-            f"NATS/1.0\r\n{MESSAGE_ID}: {message_id}\r\n{EXPECTED_STREAM}: {self._stream}\r\n\r\n"
-        )
+        return f"NATS/1.0\r\n{MESSAGE_ID}: {message_id}\r\n\r\n"
 
     # Answers
 
@@ -448,7 +445,7 @@ class Publisher:
         except ConnectionLostError:
             self._is_doubtful = True
         self._open_inbox(deadline)
-        limit = self._inbox.link.max_payload - HEADER_SIZE - len(self._stream)
+        limit = self._inbox.link.max_payload - HEADER_SIZE
         largest = max((len(data) for block in self._flying for data in block.payloads), default=0)
         if largest > limit:
             raise ProtocolError(
@@ -461,7 +458,7 @@ class Publisher:
         self._probes += 1
         number = 2 * (self.sent + self._probes) + 1
         # No stream has such a name.
-        header = f"NATS/1.0\r\n{EXPECTED_STREAM}: *\r\n\r\n"
+        header = f"NATS/1.0\r\n{_EXPECTED_STREAM}: *\r\n\r\n"
         line = f"{self._head}{number} {len(header)} {len(header)}\r\n{header}\r\n"
         self._connection.send([line.encode()], deadline.rest(), link=self._inbox.link)
         return number
