@@ -19,15 +19,15 @@ from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import ConnectionLostError, RequestTimeoutError
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.messages import StreamMessage
-from objstore.listing import decode_or_skip, newest
+from objstore.listing import Horizon, decode_or_skip, newest
 from objstore.models import ObjectInfo
 
 __all__ = ["ObjectWatcher"]
 
-#: Seconds between two looks at whether what was there has come to its end, and for all of
-#: them: a bucket that never rests has none.
+#: Seconds that a replica which lags gets to catch up before it is asked again; twice as many
+#: each time that nothing comes, up to a limit.
 _LAG = 0.001
-_LAG_TIMEOUT = 2.0
+_MAX_LAG = 0.25
 
 
 class ObjectWatcher:
@@ -87,7 +87,8 @@ class ObjectWatcher:
                 start_seq=start_seq,
                 until_empty=not updates_only,
             )
-        self._patience: Deadline | None = None
+        self._horizon = Horizon()
+        self._lag = _LAG
         self._ask(deadline)
 
     def __repr__(self) -> str:
@@ -112,6 +113,7 @@ class ObjectWatcher:
                 raise ValueError("the watcher is stopped")
             message = self._next_message(deadline)
             if message is not None:
+                self._lag = _LAG
                 if self._initial is None or self._include_history:
                     self._show(message)
                 else:
@@ -142,7 +144,8 @@ class ObjectWatcher:
     def _end_initial(self, deadline: Deadline) -> None:
         """Show what was there, then the marker, and go on with what comes."""
         if not self._is_end(deadline):
-            self._bucket.js.connection.closing.wait(deadline.at_most(_LAG))
+            self._bucket.js.connection.closing.wait(deadline.at_most(self._lag))
+            self._lag = min(2 * self._lag, _MAX_LAG)
             self._consumer.follow(until_empty=True)
             return
         for message in newest(iter(self._initial or ())):
@@ -154,10 +157,9 @@ class ObjectWatcher:
 
     def _is_end(self, deadline: Deadline) -> bool:
         """Whether this really is all that was there: as in a listing, the leader says so."""
-        self._patience = self._patience or Deadline(_LAG_TIMEOUT)
         try:
             last = self._bucket.last_meta_seq(deadline)
-            return self._patience.expired or self._consumer.stream_seq >= last
+            return self._horizon.is_reached(self._consumer.stream_seq, last)
         except ConnectionLostError:
             if self._bucket.js.connection.state is State.CLOSED:
                 raise
