@@ -16,7 +16,7 @@ from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
-from objstore.errors import ConnectionLostError, RequestTimeoutError
+from objstore.errors import BucketNotFoundError, ConnectionLostError, RequestTimeoutError
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.messages import StreamMessage
 from objstore.listing import Horizon, decode_or_skip, newest
@@ -73,6 +73,7 @@ class ObjectWatcher:
         # Metas that were there, gathered until the last of them has come.
         self._initial: list[StreamMessage] | None = None if updates_only else []
         deadline = Deadline(timeout)
+        self._created = bucket.stream_info(deadline).get("created")
         start_seq = None
         if updates_only and bucket.replicated:
             # One that lags may serve us: where "now" is, only the leader knows.
@@ -86,6 +87,7 @@ class ObjectWatcher:
                 deliver_policy="new" if updates_only else "all",
                 start_seq=start_seq,
                 until_empty=not updates_only,
+                check=self._check_is_same,
             )
         self._horizon = Horizon()
         self._lag = _LAG
@@ -104,7 +106,7 @@ class ObjectWatcher:
         Raises:
             RequestTimeoutError: If nothing changes in time; the watch goes on.
             ValueError: If the watcher is stopped.
-            BucketNotFoundError: If the bucket is deleted.
+            BucketNotFoundError: If the bucket is deleted, or deleted and made anew.
             ConnectionLostError: If the client is closed.
         """
         deadline = Deadline(timeout)
@@ -134,6 +136,15 @@ class ObjectWatcher:
             if self._stopped:
                 raise ValueError("the watcher is stopped") from None
             raise
+
+    def _check_is_same(self, deadline: Deadline) -> None:
+        """Refuse a bucket that was made anew: its revisions have nothing to do with those seen."""
+        with bucket_errors(self._bucket.name):
+            info = self._bucket.js.stream_info(self._bucket.stream, deadline)
+        if info.get("created") != self._created:
+            raise BucketNotFoundError(
+                self._bucket.name, "it was deleted and made anew; watch the new one"
+            )
 
     def _ask(self, deadline: Deadline) -> None:
         """Let changes come as they happen, before later ones of the same name replace them."""

@@ -368,6 +368,21 @@ def test_watcher_of_a_deleted_bucket_ends(
         store.watch()
 
 
+def test_watcher_of_a_bucket_made_anew_ends(
+    client: Client, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait for revisions that the new one reaches some day, or miss its first."""
+    monkeypatch.setattr(consumer_module, "_SILENCE", 0.2)
+    store.put("a", b"x")
+    with store.watch() as watcher:
+        assert take(watcher, 2) == ["a", None]
+        client.delete_object_store(store.bucket)
+        client.create_object_store(store.bucket).put("b", b"x")
+        for _ in range(2):
+            with pytest.raises(BucketNotFoundError, match="made anew"):
+                watcher.next(TIMEOUT)
+
+
 # Lost on the way
 
 
