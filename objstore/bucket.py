@@ -8,6 +8,7 @@ but by a complete, literal subject; that is checked here and in `naming`.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any
@@ -35,13 +36,18 @@ from objstore.models import ObjectInfo
 from objstore.recent import Recent
 from objstore.session import Session
 
-__all__ = ["ALIAS", "EXPECTED", "FULL", "Bucket", "bucket_errors"]
+__all__ = ["ALIAS", "EXPECTED", "FULL", "LINEAGE", "Bucket", "bucket_errors", "lineage_of"]
 
 #: Header of a meta that names the version which it replaces.
 EXPECTED = "Nats-Expected-Last-Subject-Sequence"
 #: Header of a meta with the other name that its chunks may have, encoded as in subjects.
 ALIAS = "Objstore-Alias"
 _ALIAS = ALIAS.encode()
+#: Header of a meta with the ids of the changes before it, the last one first.
+LINEAGE = "Objstore-Lineage"
+_MAX_LINEAGE = 32
+_OWN_ID = re.compile(rb"\r\nNats-Msg-Id: *([\w.-]+)\r\n")
+_OLDER_IDS = re.compile(rb"\r\nObjstore-Lineage: *([\w. -]+)\r\n")
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
@@ -60,6 +66,22 @@ FULL = frozenset(
 
 #: Seconds that it may take to learn why nobody takes a publish.
 _EXPLAIN_TIMEOUT = 5.0
+
+
+def lineage_of(message: StreamMessage) -> tuple[str, ...]:
+    """
+    Return the ids of the last changes of an object, beginning with the one in `message`.
+
+    Each id ends with the revision that its change has replaced, and so they tell without a
+    gap which versions there were. Empty if a client that gives no ids has written it.
+    """
+    block = message.block or b""
+    own = _OWN_ID.search(block)
+    if own is None:
+        return ()
+    older = _OLDER_IDS.search(block)
+    ids = own[1] if older is None else own[1] + b" " + older[1]
+    return tuple(ids.decode().split()[:_MAX_LINEAGE])
 
 
 class _BucketErrors:
@@ -274,6 +296,8 @@ class Bucket:
             aliases = message.headers.get(ALIAS)
             if aliases:
                 info = info.with_fields(alias=self._name_in(aliases[0]))
+        if name is not None:  # a listing has no use for it
+            info = info.with_fields(lineage=lineage_of(message))
         if message.subject.endswith(f".{naming.encode_name(info.name)}"):
             return info
         return info.with_fields(subject=message.subject)

@@ -168,8 +168,9 @@ def _bury(bucket: Bucket, info: ObjectInfo, deadline: Deadline) -> ObjectInfo:
     if bucket.shares_chunks(info, deadline):
         # Some clients delete twice, and then purge what the tombstone names.
         tombstone, chunks, spared = tombstone.with_fields(nuid=next_nuid()), (), info
+    previous = Previous.of(info)._replace(nuid="")
     try:
-        tombstone = _commit(bucket, tombstone, Previous(info.revision, ""), deadline)
+        tombstone = _commit(bucket, tombstone, previous, deadline)
     except BucketFullError:
         # No room for the tombstone: the object goes first, and makes the room.
         with outcome_unknown(bucket, info):

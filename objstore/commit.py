@@ -12,9 +12,10 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from typing import NamedTuple
 
-from objstore.bucket import ALIAS, EXPECTED, Bucket, bucket_errors
+from objstore.bucket import ALIAS, EXPECTED, LINEAGE, Bucket, bucket_errors, lineage_of
 from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.core.nuid import next_nuid
@@ -62,9 +63,14 @@ ACK_TIMEOUT = 3.0
 _MAX_GARBLED = 3
 #: Seconds, beside the pause, to learn whether the bucket is still there.
 _DOUBT_TIMEOUT = 0.1
+#: Seconds for which a change is remembered by those that follow it: as long as somebody may
+#: ask what became of it.
+_LINEAGE_AGE = 120.0
+#: Header with a condition that can be made never to hold.
+_LAST_ID = "Nats-Expected-Last-Msg-Id"
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
-_META_GROWTH = 768
+_META_GROWTH = 2048
 #: Bytes in which every meta fits that has nothing but a name: that fits a subject, in base64.
 _PLAIN_META = 32 << 10
 
@@ -80,18 +86,22 @@ class Previous(NamedTuple):
         revision: Sequence of its meta; 0 if there is none.
         nuid: Id of its chunks; "" if it has none, or they have another name.
         spared: What is stored, if its chunks have another name, too.
+        lineage: Ids of the change that it was and of those before it, if they are recent.
     """
 
     revision: int
     nuid: str
     spared: ObjectInfo | None = None
+    lineage: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, info: ObjectInfo | None) -> Previous:
         """Take what is stored under a name."""
         if info is None:
             return cls(0, "")
-        return cls(info.revision, "" if info.deleted or info.is_link else info.nuid)
+        nuid = "" if info.deleted or info.is_link else info.nuid
+        age = (datetime.now(timezone.utc) - info.mtime).total_seconds()
+        return cls(info.revision, nuid, lineage=info.lineage if age < _LINEAGE_AGE else ())
 
 
 class Committed(NamedTuple):
@@ -201,6 +211,8 @@ class Commit:
         }
         if self._info.alias:
             headers[ALIAS] = self._bucket.meta_subject(self._info.alias).rpartition(".")[2]
+        if self._previous.lineage:
+            headers[LINEAGE] = " ".join(self._previous.lineage)
         return self._subject, self._payload, headers
 
     def take(self, answer: Message) -> Committed:
@@ -242,9 +254,13 @@ class Commit:
     def _stored(self, revision: int) -> Committed:
         """Return what it means that our message is stored under `revision`."""
         self._bucket.session.saw(self._subject, revision)
+        return Committed(revision, self.replaced, self._previous.spared)
+
+    @property
+    def replaced(self) -> tuple[str, ...]:
+        """Ids whose chunks nobody refers to any more when it is stored."""
         nuid = self._previous.nuid
-        replaced = (nuid,) if nuid and nuid != self._info.nuid else ()
-        return Committed(revision, replaced, self._previous.spared)
+        return (nuid,) if nuid and nuid != self._info.nuid else ()
 
     def _refuse(self, error: JetStreamError | PermissionsViolationError) -> None:
         """Raise a refusal: definite, unless an earlier copy may have been stored."""
@@ -275,31 +291,72 @@ class Commit:
         current = read_previous(self._bucket, self._info.name, message, patience)
         if current.revision == self._previous.revision:
             return None  # that answer was old
+        if self.may_be_stored:
+            try:
+                was_stored = self._was_stored(message, patience)
+            except ObjStoreError:
+                return None
+            if was_stored:
+                # Who replaced it purges its chunks; those that it replaced are for us.
+                replaced = tuple(set(self.replaced) - {current.nuid})
+                return Committed(0, replaced, self._previous.spared)
+            if was_stored is None:
+                if self._conditional or message is None or EXPECTED in message.headers:
+                    raise self._unknown() from error
+                # Who came last did not care what was there: as if ours had been just before.
+                mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
+                return Committed(0, tuple(mine), self._previous.spared)
+            # A condition on there being nothing may hold again: who purges our chunks has to
+            # look whether they have another name.
+            self.may_be_stored = self._conditional and not self._previous.revision
         if self._conditional:
-            if self.may_be_stored and self._may_have_been(message):
-                raise self._unknown() from error
             raise PreconditionFailedError(
                 self._bucket.name,
                 self._info.name,
                 f"its revision is {current.revision}, not {self._previous.revision}",
                 current.revision,
             ) from error
-        if self.may_be_stored and self._may_have_been(message):
-            # Whether or not our copy was stored, it is ordered before the current version.
-            mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
-            return Committed(0, tuple(mine), self._previous.spared)
-        # Who replaced the version that we were to replace was first: ours is not stored, and
+        # Another has replaced the version that we were to replace: ours is not stored, and
         # its condition can never hold again. To call it overwritten would not be true: the
         # other may have asked that nobody comes between.
-        self.may_be_stored = False
         self._previous = current
         return None
 
-    def _may_have_been(self, message: StreamMessage | None) -> bool:
-        """Whether our copy can have been stored and replaced before `message`."""
-        if message is None:
-            return True
-        return message.headers.get(EXPECTED) != [str(self._previous.revision)]
+    def _was_stored(self, message: StreamMessage | None, deadline: Deadline) -> bool | None:
+        """
+        Whether our copy was stored and replaced before `message`; None if nobody can tell.
+
+        One change alone has replaced the version that we were to replace: ours, if that was
+        stored. Those that followed tell which one it was, for as long as the name was not
+        removed in between; what was removed only the server may remember.
+        """
+        revision = str(self._previous.revision)
+        was_stored = None
+        if message is not None:
+            if message.headers.get(EXPECTED) == [revision]:
+                was_stored = False
+            for one in lineage_of(message):
+                if one.rpartition(".")[2] == revision:
+                    was_stored = one == self._message_id
+                    break
+        if was_stored is None or (not was_stored and revision == "0"):
+            was_stored = self._is_remembered(deadline) or was_stored
+        return was_stored
+
+    def _is_remembered(self, deadline: Deadline) -> bool:
+        """
+        Whether the server knows our message id, of a message that may be gone since.
+
+        If it does not it may have forgotten it: no proof of anything.
+        """
+        headers = {MESSAGE_ID: self._message_id, _LAST_ID: next_nuid()}
+        request = Request(self._bucket.js.connection, self._subject, b"", deadline, headers)
+        try:
+            return parse_ack(request.answer(deadline), self._bucket.stream).duplicate
+        except JetStreamError as error:
+            if may_pass(error):
+                raise
+            return False
 
 
 @contextlib.contextmanager
@@ -345,7 +402,7 @@ def read_previous(
             return Previous.of(info)
     except ObjStoreError:
         return Previous(message.stream_seq, "")
-    return Previous(message.stream_seq, "", info)
+    return Previous.of(info)._replace(nuid="", spared=info)
 
 
 def purge_unless_live(bucket: Bucket, nuid: str, deadline: Deadline) -> None:

@@ -37,7 +37,7 @@ from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
 from objstore.models import ObjectInfo
 
-__all__ = ["decode_or_skip", "iterate_infos", "iterate_metas", "iterate_names", "newest"]
+__all__ = ["Horizon", "decode_or_skip", "iterate_infos", "iterate_metas", "iterate_names", "newest"]
 
 _T = TypeVar("_T")
 
@@ -54,6 +54,37 @@ _SILENCE = 2.0
 _HORIZONS = 3
 #: Seconds that a replica which lags gets to catch up before it is asked again.
 _LAG = 0.001
+
+
+class Horizon:
+    """
+    Where a bucket ends for who reads its metas with a consumer, while others write.
+
+    A consumer says that there is no more when it serves a replica that lags, and also when
+    metas are being replaced, for its count of what is left suffers from that. So the leader
+    says where the end is; more than once, for what was replaced while the way there was
+    gone is behind it.
+    """
+
+    def __init__(self) -> None:
+        self._left = _HORIZONS
+        self._seq: int | None = None
+
+    def is_reached(self, seq: int, last: int) -> bool:
+        """
+        Whether who has come to `seq` has seen what there was.
+
+        Args:
+            last: Sequence of the last meta that the leader has now.
+        """
+        if seq >= last:
+            return True
+        if self._seq is None or seq >= self._seq:
+            if not self._left:
+                return True
+            self._left -= 1
+            self._seq = last
+        return False
 
 
 def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
@@ -212,16 +243,8 @@ def _fetch(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
 
 
 def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
-    """
-    Yield every meta message that there is.
-
-    A consumer says that there is no more when it serves a replica that lags, and also when
-    metas are being replaced, for its count of what is left suffers from that. So the leader
-    says where the end is; more than once, for what was replaced while the way there was
-    gone is behind it.
-    """
-    horizons = 0
-    horizon: int | None = None
+    """Yield every meta message that there is."""
+    horizon = Horizon()
     patience = Deadline(deadline.timeout)
     with bucket_errors(bucket.name):
         consumer = OrderedConsumer(
@@ -243,14 +266,8 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                     continue
                 if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)
-                last = bucket.last_meta_seq(deadline)
-                if consumer.stream_seq >= last:
+                if horizon.is_reached(consumer.stream_seq, bucket.last_meta_seq(deadline)):
                     return
-                if horizon is None or consumer.stream_seq >= horizon:
-                    if horizons == _HORIZONS:
-                        return
-                    horizons += 1
-                    horizon = last
                 bucket.js.connection.closing.wait(_LAG)
                 consumer.follow(until_empty=True)
         finally:

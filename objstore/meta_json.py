@@ -142,6 +142,7 @@ def decode_info(
         unknown=unknown,
         subject="",
         alias="",
+        lineage=(),
     )
 
 

@@ -102,6 +102,7 @@ class ObjectInfo:
             not belong; "" otherwise. By the name such an object is not found.
         unknown: Fields and options of other clients, kept when the meta is written again.
         alias: Another name that the chunks may have, while a rename is going on.
+        lineage: Ids of the changes that led to it, the last one first, where that was asked.
     """
 
     bucket: str
@@ -121,6 +122,7 @@ class ObjectInfo:
     subject: str = field(default="", repr=False)
     unknown: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     alias: str = field(default="", repr=False, compare=False)
+    lineage: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
     @classmethod
     def of_fields(cls, **fields: Any) -> ObjectInfo:

@@ -238,6 +238,6 @@ def _replace(
     bucket: Bucket, info: ObjectInfo, previous: ObjectInfo | None, deadline: Deadline
 ) -> ObjectInfo:
     """Store a meta in place of exactly the previous one, whose chunks stay."""
-    expected = Previous(Previous.of(previous).revision, "")
+    expected = Previous.of(previous)._replace(nuid="")
     committed = Commit(bucket, info, expected, conditional=True).run(deadline)
     return info.with_fields(revision=committed.revision)

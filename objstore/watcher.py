@@ -16,18 +16,18 @@ from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
-from objstore.errors import ConnectionLostError, RequestTimeoutError
+from objstore.errors import BucketNotFoundError, ConnectionLostError, RequestTimeoutError
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.messages import StreamMessage
-from objstore.listing import decode_or_skip, newest
+from objstore.listing import Horizon, decode_or_skip, newest
 from objstore.models import ObjectInfo
 
 __all__ = ["ObjectWatcher"]
 
-#: Seconds between two looks at whether what was there has come to its end, and for all of
-#: them: a bucket that never rests has none.
+#: Seconds that a replica which lags gets to catch up before it is asked again; twice as many
+#: each time that nothing comes, up to a limit.
 _LAG = 0.001
-_LAG_TIMEOUT = 2.0
+_MAX_LAG = 0.25
 
 
 class ObjectWatcher:
@@ -73,6 +73,7 @@ class ObjectWatcher:
         # Metas that were there, gathered until the last of them has come.
         self._initial: list[StreamMessage] | None = None if updates_only else []
         deadline = Deadline(timeout)
+        self._created = bucket.stream_info(deadline).get("created")
         start_seq = None
         if updates_only and bucket.replicated:
             # One that lags may serve us: where "now" is, only the leader knows.
@@ -86,8 +87,10 @@ class ObjectWatcher:
                 deliver_policy="new" if updates_only else "all",
                 start_seq=start_seq,
                 until_empty=not updates_only,
+                check=self._check_is_same,
             )
-        self._patience: Deadline | None = None
+        self._horizon = Horizon()
+        self._lag = _LAG
         self._ask(deadline)
 
     def __repr__(self) -> str:
@@ -103,7 +106,7 @@ class ObjectWatcher:
         Raises:
             RequestTimeoutError: If nothing changes in time; the watch goes on.
             ValueError: If the watcher is stopped.
-            BucketNotFoundError: If the bucket is deleted.
+            BucketNotFoundError: If the bucket is deleted, or deleted and made anew.
             ConnectionLostError: If the client is closed.
         """
         deadline = Deadline(timeout)
@@ -112,6 +115,7 @@ class ObjectWatcher:
                 raise ValueError("the watcher is stopped")
             message = self._next_message(deadline)
             if message is not None:
+                self._lag = _LAG
                 if self._initial is None or self._include_history:
                     self._show(message)
                 else:
@@ -133,6 +137,15 @@ class ObjectWatcher:
                 raise ValueError("the watcher is stopped") from None
             raise
 
+    def _check_is_same(self, deadline: Deadline) -> None:
+        """Refuse a bucket that was made anew: its revisions have nothing to do with those seen."""
+        with bucket_errors(self._bucket.name):
+            info = self._bucket.js.stream_info(self._bucket.stream, deadline)
+        if info.get("created") != self._created:
+            raise BucketNotFoundError(
+                self._bucket.name, "it was deleted and made anew; watch the new one"
+            )
+
     def _ask(self, deadline: Deadline) -> None:
         """Let changes come as they happen, before later ones of the same name replace them."""
         # If not now, then when `next` waits for one.
@@ -142,7 +155,8 @@ class ObjectWatcher:
     def _end_initial(self, deadline: Deadline) -> None:
         """Show what was there, then the marker, and go on with what comes."""
         if not self._is_end(deadline):
-            self._bucket.js.connection.closing.wait(deadline.at_most(_LAG))
+            self._bucket.js.connection.closing.wait(deadline.at_most(self._lag))
+            self._lag = min(2 * self._lag, _MAX_LAG)
             self._consumer.follow(until_empty=True)
             return
         for message in newest(iter(self._initial or ())):
@@ -154,10 +168,9 @@ class ObjectWatcher:
 
     def _is_end(self, deadline: Deadline) -> bool:
         """Whether this really is all that was there: as in a listing, the leader says so."""
-        self._patience = self._patience or Deadline(_LAG_TIMEOUT)
         try:
             last = self._bucket.last_meta_seq(deadline)
-            return self._patience.expired or self._consumer.stream_seq >= last
+            return self._horizon.is_reached(self._consumer.stream_seq, last)
         except ConnectionLostError:
             if self._bucket.js.connection.state is State.CLOSED:
                 raise

@@ -26,6 +26,7 @@ from objstore.commit import (
     check_meta_size,
     purge_chunks,
     purge_replaced,
+    purge_unless_live,
     read_previous,
 )
 from objstore.core.deadline import Deadline
@@ -168,7 +169,7 @@ class ObjectWriter(io.RawIOBase):
         """Refuse before a byte is sent, rather than when all of them are."""
         message = self._take_previous_message()
         info = None if message is None else self._bucket.decode(message, self.name)
-        self._previous = Previous.of(info)
+        self._previous = read_previous(self._bucket, self.name, message, self._deadline)
         revision = self._previous.revision
         detail = ""
         if if_absent and info is not None and not info.deleted:
@@ -384,6 +385,8 @@ class ObjectWriter(io.RawIOBase):
             # Once the object may be live its chunks are not ours to purge.
             if not commit.may_be_stored:
                 self.abort()
+            elif isinstance(error, PreconditionFailedError):
+                purge_unless_live(self._bucket, self._nuid, self._deadline.aftermath())
             elif not isinstance(error, Exception):
                 self._complete(commit)
             if isinstance(error, PreconditionFailedError):
@@ -398,7 +401,7 @@ class ObjectWriter(io.RawIOBase):
         except OutcomeUnknownError:
             if not self._is_replaced():
                 raise
-            return Committed(0, tuple({self._take_previous().nuid} - {""}))
+            return Committed(0, commit.replaced)
 
     def _is_replaced(self) -> bool:
         """Whether our chunks are gone: only who has replaced our version purges them."""

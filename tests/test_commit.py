@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from objstore import commit as commit_module
-from objstore.bucket import EXPECTED, Bucket
+from objstore.bucket import EXPECTED, LINEAGE, Bucket
 from objstore.client import Client
 from objstore.commit import Commit, Committed, Previous
 from objstore.core.deadline import Deadline
@@ -120,7 +120,7 @@ def test_change_whose_ack_is_lost_is_made_once(
 def test_conditional_put_whose_ack_is_lost_and_that_others_replace(
     server: LocalServer, store: ObjectStore, raw: RawBucket, lost: str
 ) -> None:
-    """Only who replaces a version purges its chunks: if they are gone, it was stored."""
+    """Those that follow tell which change came first, ours or another's."""
     revision = store.put("a", b"old").revision
 
     def replace_twice() -> None:
@@ -135,10 +135,11 @@ def test_conditional_put_whose_ack_is_lost_and_that_others_replace(
             assert far.put("a", b"mine", if_revision=revision).revision == 0
             assert len(raw.chunks) == 1
         else:
-            with pytest.raises(OutcomeUnknownError):
+            with pytest.raises(PreconditionFailedError):
                 far.put("a", b"mine", if_revision=revision)
         assert fired.wait(TIMEOUT)
     assert store.get_bytes("a") == b"third"
+    assert len(raw.chunks) == 1
 
 
 @pytest.mark.parametrize("lost", ["ack", "publish"])
@@ -313,7 +314,7 @@ def test_duplicate_is_an_ack() -> None:
 
 @pytest.mark.parametrize("stored", [True, False])
 def test_lost_publish_that_another_has_replaced_succeeds(stored: bool) -> None:
-    """Stored or not, it comes before the other one; both its chunks and the old ones go."""
+    """Stored or not, it comes before one that asked for nothing; its chunks and the old go."""
 
     def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
         if fake.count["meta"] > 1:
@@ -599,3 +600,150 @@ def test_put_without_a_connection_is_lost(server: LocalServer, store: ObjectStor
             far.put("a", b"new", timeout=0.2)
     with pytest.raises(ObjectNotFoundError):
         store.get_info("a")
+
+
+# What those that follow tell
+
+
+#: Ids of changes: of version 1, of another's, and of who came after that.
+OLD_ID, OTHER_ID, THIRD_ID = "old.0", "other.1", "third.2"
+
+
+def follow(fake: FakeBucket, ids: list[str], nuid: str = OTHER_NUID) -> None:
+    """Store a version in place of the last one; `ids` are its own and those before it."""
+    headers = {"Nats-Rollup": ["sub"], "Nats-Msg-Id": ids[:1], EXPECTED: ["7"]}
+    if ids[1:]:
+        headers[LINEAGE] = [" ".join(ids[1:])]
+    fake.store(Command("HPUB", META, headers=headers, payload=meta(nuid)))
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("more", [0, 29])
+def test_lost_ack_of_a_version_that_others_have_replaced(conditional: bool, more: int) -> None:
+    """However many: ours is among those before them. The chunks are for its successor."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+            return
+        fake.store(command)
+        ids = [f"{number}.{number}" for number in range(more + 9, 9, -1)]
+        follow(fake, ["last.99", *ids, *command.headers["Nats-Msg-Id"], OLD_ID])
+
+    with scripted(meta=lose) as (fake, bucket):
+        assert run(bucket, conditional=conditional) == Committed(0, (OLD_NUID,))
+        assert fake.count["memory"] == 0
+
+
+def test_lost_publish_that_two_have_forestalled_fails_its_condition() -> None:
+    """It was not stored, and never will be: its chunks may go."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+        else:
+            follow(fake, [THIRD_ID, OTHER_ID, OLD_ID])
+
+    with scripted(meta=lose) as (fake, bucket):
+        commit = Commit(bucket, make_info(), Previous(1, OLD_NUID), conditional=True)
+        with pytest.raises(PreconditionFailedError):
+            commit.run(Deadline(5.0))
+    assert not commit.may_be_stored
+
+
+def test_lost_publish_that_two_have_forestalled_is_made_on_top() -> None:
+    """The others may have asked that nobody comes between: it is not called overwritten."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+        else:
+            follow(fake, [THIRD_ID, OTHER_ID, OLD_ID])
+
+    with scripted(meta=lose) as (fake, bucket):
+        committed = run(bucket)
+        newest = fake.messages[-1]
+        assert newest.seq == committed.revision and NEW_NUID.encode() in newest.payload
+    assert committed.replaced == (OTHER_NUID,)
+    assert LINEAGE not in newest.headers  # the one before is of long ago
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_lost_publish_whose_followers_do_not_tell_is_of_unknown_outcome(conditional: bool) -> None:
+    """Neither done nor not done is claimed of what nobody knows."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+        else:
+            follow(fake, ["last.9", "before.8"])
+
+    with scripted(meta=lose) as (fake, bucket), pytest.raises(OutcomeUnknownError):
+        run(bucket, conditional=conditional)
+    assert fake.count["memory"] == 1
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_server_is_asked_what_became_of_a_version_whose_name_is_gone(is_known: bool) -> None:
+    """It remembers ids of messages that are removed; if it does not, that is no proof."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+            return
+        fake.store(command)
+        fake.messages.clear()
+
+    def recall(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        assert not command.payload
+        if is_known:
+            conn.reply(command, {"stream": "OBJ_b", "seq": 2, "duplicate": True})
+        else:
+            go_on()
+
+    with scripted(meta=lose, memory=recall) as (fake, bucket):
+        if is_known:
+            assert run(bucket, conditional=True) == Committed(0, (OLD_NUID,))
+        else:
+            with pytest.raises(OutcomeUnknownError):
+                run(bucket, conditional=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("then", ["purge", "rename"])
+def test_stored_version_whose_name_went_on_is_known_to_the_server(
+    server: LocalServer, store: ObjectStore, raw: RawBucket, then: str
+) -> None:
+    """Also where another object, from nothing too, has the name by now."""
+
+    def take_away() -> None:
+        wait_until(lambda: "a" in store)
+        if then == "purge":
+            store.delete("a", purge=True)
+        else:
+            store.update_meta("a", new_name="b")
+        store.put("a", b"other")
+
+    with behind_proxy(server, store) as (proxy, far):
+        fired = lose(proxy, store, "ack", then=take_away)
+        far.put("a", b"mine", if_absent=True)
+        assert fired.wait(TIMEOUT)
+    assert store.get_bytes("a") == b"other"
+    assert then == "purge" or store.get_bytes("b") == b"mine"
+    assert set(raw.chunks) == {info.nuid for info in store.list()}
+
+
+def test_versions_tell_which_ones_came_before_them(store: ObjectStore, raw: RawBucket) -> None:
+    """The last ones, whoever changed what: with their ids, which say what they replaced."""
+    for number in range(30):
+        store.put("a", b"x")
+        revision = store.update_meta("a", description=f"{number}").revision
+    store.delete("a")
+    message = raw.message(last_by_subj=raw.meta_subject("a"))
+    assert message is not None
+    block = message["hdrs"].decode()
+    (line,) = [line for line in block.split("\r\n") if line.startswith(LINEAGE)]
+    ids = line.partition(": ")[2].split(" ")
+    assert len(ids) == 32
+    replaced = [int(one.rpartition(".")[2]) for one in ids]
+    assert replaced == sorted(set(replaced), reverse=True) and replaced[0] < revision

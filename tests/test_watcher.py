@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from objstore import naming
 from objstore.client import Client
 from objstore.errors import (
     BucketNotFoundError,
@@ -24,6 +25,8 @@ from objstore.models import ObjectInfo
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from objstore.watcher import ObjectWatcher
+from tests.fake_bucket import FakeBucket
+from tests.fake_server import Command, FakeConnection, FakeServer
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
@@ -217,6 +220,41 @@ def test_none_comes_after_all_that_is_there(store: ObjectStore) -> None:
         writing.result(TIMEOUT)
 
 
+@pytest.mark.slow
+def test_none_waits_for_a_replica_that_lags() -> None:
+    """However long: the leader says that there is more."""
+    meta = b'{"name":"a","bucket":"b","nuid":"0000000000000000000000","size":0,"chunks":0}'
+
+    def lag(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        if fake.count["pull"] < 5:
+            threading.Event().wait(0.7)  # longer, together, than two seconds
+            conn.reply(command, headers=b"NATS/1.0 404 No Messages\r\n\r\n")
+        else:
+            go_on()
+
+    fake = FakeBucket(pull=lag)
+    fake.store(Command("HPUB", "$O.b.M.YQ==", payload=meta))
+    with FakeServer(fake) as server, fake.open(server) as store, store.watch() as watcher:
+        assert take(watcher, 2) == ["a", None]
+
+
+def test_none_comes_in_a_bucket_that_never_rests() -> None:
+    """Where it ends is asked a few times, and not for ever."""
+
+    def overwrite(conn: FakeConnection, command: Command, go_on: Callable[[], None]) -> None:
+        number = fake.count["pull"]
+        if command.json.get("no_wait"):
+            go_on()
+            name = b"%d" % number
+            payload = b'{"name":"%s","nuid":"0000000000000000000000"}' % name
+            fake.store(Command("HPUB", naming.meta_subject("b", name.decode()), payload=payload))
+
+    fake = FakeBucket(pull=overwrite)
+    with FakeServer(fake) as server, fake.open(server) as store, store.watch() as watcher:
+        assert list(iter_until_none(watcher))
+        assert fake.count["pull"] < 10
+
+
 def iter_until_none(watcher: ObjectWatcher) -> Iterator[ObjectInfo]:
     while (info := watcher.next(TIMEOUT)) is not None:
         yield info
@@ -328,6 +366,21 @@ def test_watcher_of_a_deleted_bucket_ends(
             waiting.result(TIMEOUT)
     with pytest.raises(BucketNotFoundError):
         store.watch()
+
+
+def test_watcher_of_a_bucket_made_anew_ends(
+    client: Client, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would wait for revisions that the new one reaches some day, or miss its first."""
+    monkeypatch.setattr(consumer_module, "_SILENCE", 0.2)
+    store.put("a", b"x")
+    with store.watch() as watcher:
+        assert take(watcher, 2) == ["a", None]
+        client.delete_object_store(store.bucket)
+        client.create_object_store(store.bucket).put("b", b"x")
+        for _ in range(2):
+            with pytest.raises(BucketNotFoundError, match="made anew"):
+                watcher.next(TIMEOUT)
 
 
 # Lost on the way

@@ -11,6 +11,7 @@ one goes out when the caller has taken what the oldest brought.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from objstore.core.connection import State
@@ -67,6 +68,7 @@ class OrderedConsumer:
         headers_only: Leave the payloads out; the sizes come in a header.
         message_size: Bytes of a typical payload: decides how many are asked for at once.
         until_empty: End when the server has no more, instead of waiting for new messages.
+        check: Called before a consumer is replaced; what it raises is raised by `next`.
 
     Attributes:
         exhausted: Whether the end was reached; with `until_empty` only.
@@ -90,8 +92,10 @@ class OrderedConsumer:
         headers_only: bool = False,
         message_size: int = 1024,
         until_empty: bool = False,
+        check: Callable[[Deadline], object] | None = None,
     ) -> None:
         self._js = js
+        self._check = check
         self._stream = stream
         self._subject = subject
         self._policy = deliver_policy
@@ -164,6 +168,8 @@ class OrderedConsumer:
         if deadline.at_most(_LEAST_PATIENCE) < _LEAST_PATIENCE:
             # Who does not wait would never see the answer, however soon it comes.
             deadline = Deadline(_LEAST_PATIENCE)
+        if self._check is not None:
+            self._check(Deadline(deadline.at_most(self._patience)))
         self._create(deadline)
 
     @property

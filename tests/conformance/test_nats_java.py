@@ -214,14 +214,14 @@ def test_compression(client: Client, make_store: MakeStore) -> None:
 
 
 def test_overwrite(store: ObjectStore, raw: RawBucket) -> None:
-    """The same put again takes the room of the old one, and no more."""
+    """The same put again takes the room of the old one, and that of some ids."""
     data = random_bytes(1000)
     sizes = set()
     for _ in range(4):  # so few that the numbers in headers stay of one digit
         store.put("name", data)
         sizes.add(raw.state["bytes"])
         assert raw.state["messages"] == 2
-    assert len(sizes) == 1
+    assert max(sizes) - min(sizes) <= 4 * 40
 
 
 @pytest.mark.parametrize("ignore_deletes", [False, True])

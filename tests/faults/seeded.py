@@ -178,10 +178,17 @@ BUGS = (
         "objstore/commit.py",
         (
             (
-                "if self.may_be_stored and self._may_have_been(message):\n            # Whether",
-                "if self.may_be_stored:\n            # Whether",
+                "was_stored = self._is_remembered(deadline) or was_stored",
+                "was_stored = True",
             ),
+            ("was_stored = one == self._message_id", "was_stored = True"),
         ),
+        ("tests/test_commit.py",),
+    ),
+    Bug(
+        "nobody tells which changes came before",
+        "objstore/commit.py",
+        (("        if self._previous.lineage:\n", "        if False:\n"),),
         ("tests/test_commit.py",),
     ),
     Bug(
