@@ -125,6 +125,8 @@ class Bucket:
         js: The JetStream API.
         name: Name of the bucket.
         stream: Name of the stream behind it.
+        api_get: Subject to ask the leader for a message.
+        direct_get: Subject to ask any replica for a message, but for the message's own.
         allow_direct: Whether replicas answer for the leader.
         atomic: Whether several messages can be stored as one.
         replicated: Whether it has replicas, which may lag behind the leader.
@@ -141,6 +143,8 @@ class Bucket:
         self.name = name
         self.owner = owner
         self.stream = naming.stream_name(name)
+        self.api_get = js.subject(f"STREAM.MSG.GET.{self.stream}")
+        self.direct_get = js.subject(f"DIRECT.GET.{self.stream}")
         config = stream_info["config"]
         self.allow_direct = bool(config.get("allow_direct"))
         self.atomic = config.get("allow_atomic") is True

@@ -41,7 +41,7 @@ def check_text(what: str, text: object) -> str:
 
 
 def check_metadata(metadata: object) -> dict[str, str]:
-    if metadata is None:
+    if metadata is None or metadata == {}:
         return {}
     if not isinstance(metadata, Mapping):
         raise TypeError(f"metadata must be a mapping of str to str, not {shorten(metadata)}")
@@ -58,7 +58,7 @@ def check_value(what: str, value: object) -> str:
 
 
 def check_headers(headers: object) -> dict[str, list[str]]:
-    if headers is None:
+    if headers is None or headers == {}:
         return {}
     if not isinstance(headers, Mapping):
         raise TypeError(f"headers must be a mapping of str to list[str], not {shorten(headers)}")

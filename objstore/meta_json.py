@@ -38,6 +38,14 @@ def encode_info(info: ObjectInfo) -> bytes:
     Raises:
         ValueError: If a text is no valid Unicode.
     """
+    has_more = info.description or info.headers or info.metadata or info.unknown or info.link
+    if not has_more and info.digest and info.chunk_size and not info.deleted:
+        # As nearly all are, and in a tenth of the time.
+        return (
+            f'{{"name":{_quote(info.name)},"options":{{"max_chunk_size":{info.chunk_size}}},'
+            f'"bucket":"{info.bucket}","nuid":"{info.nuid}","size":{info.size},'
+            f'"chunks":{info.chunks},"digest":"{info.digest}"}}'
+        ).encode()
     options = dict(info.unknown.get("options", {}))
     if info.link is not None:
         options["link"] = {"bucket": info.link.bucket}
@@ -61,6 +69,7 @@ def encode_info(info: ObjectInfo) -> bytes:
     return _encode_json(fields).encode()
 
 
+_quote = json.encoder.encode_basestring  # as the encoder below does it
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import lru_cache
 
 from objstore.core.nuid import NUID_LENGTH
 from objstore.core.protocol import MAX_CONTROL_LINE, check_subject
@@ -53,13 +54,18 @@ def check_bucket(bucket: str) -> str:
     """
     if not isinstance(bucket, str):
         raise TypeError(f"a bucket name must be a str, not {shorten(bucket)}")
-    # fullmatch: a `$` would let a final newline pass.
-    if not _BUCKET.fullmatch(bucket) or len(bucket) > _MAX_BUCKET:
+    if not _is_bucket(bucket):
         raise InvalidNameError(
             f"bucket name {shorten(bucket)} must be 1 to {_MAX_BUCKET} of the characters "
             "A-Z, a-z, 0-9, '-' and '_'"
         )
     return bucket
+
+
+@lru_cache(64)
+def _is_bucket(name: str) -> bool:
+    # fullmatch: a `$` would let a final newline pass.
+    return _BUCKET.fullmatch(name) is not None and len(name) <= _MAX_BUCKET
 
 
 def check_name(name: str) -> str:
@@ -126,7 +132,13 @@ def meta_subject(bucket: str, name: str) -> str:
     Raises:
         InvalidNameError: If the name is empty, or too long for a server's command line.
     """
-    subject = f"$O.{check_bucket(bucket)}.M.{encode_name(check_name(name))}"
+    # An operation needs it several times.
+    return _meta_subject(check_bucket(bucket), check_name(name))
+
+
+@lru_cache(64)
+def _meta_subject(bucket: str, name: str) -> str:
+    subject = f"$O.{bucket}.M.{encode_name(name)}"
     if len(subject) > _MAX_META_SUBJECT:
         raise InvalidNameError(
             f"object name {shorten(name)} is too long: {len(name.encode())} bytes, "

@@ -34,7 +34,7 @@ from objstore.files import PutData, check_data, is_buffer, write_data, write_fil
 from objstore.jetstream.api import JetStream
 from objstore.links import follow
 from objstore.listing import iterate_infos, iterate_names
-from objstore.many import SMALL, SmallObject, get_small, put_small, windows
+from objstore.many import SmallObject, get_small, put_small, windows
 from objstore.mapping import ObjectMapping
 from objstore.models import (
     DEFAULT_CHUNK_SIZE,
@@ -45,6 +45,7 @@ from objstore.models import (
 )
 from objstore.reader import ObjectReader
 from objstore.reports import CheckReport, SweepReport
+from objstore.small import SMALL, get_small_one
 from objstore.watcher import ObjectWatcher
 from objstore.writer import ObjectWriter, TextWriter
 
@@ -198,6 +199,14 @@ class ObjectStore:
                     callback=callback,
                     timeout=timeout,
                 )
+        is_plain = if_revision is None and not if_absent and callback is None
+        if is_plain and isinstance(data, (bytes, bytearray)) and len(data) <= SMALL:
+            deadline = Deadline(timeout)
+            if self._is_one_chunk(meta, data, deadline):
+                with bucket_errors(self.bucket):
+                    (info,) = put_small(self._bucket, [SmallObject(meta, bytes(data))], deadline)
+                self._bucket.recent.note(info)
+                return info
         writer = ObjectWriter(
             self._bucket,
             meta,
@@ -290,8 +299,8 @@ class ObjectStore:
         """
         infos: list[ObjectInfo] = []
         pairs = items.items() if isinstance(items, Mapping) else items
-        limit = min(SMALL, self._bucket.max_chunk_size(Deadline(timeout)))
-        prepared = (self._prepare(name_or_meta, data, limit) for name_or_meta, data in pairs)
+        deadline = Deadline(timeout)
+        prepared = (self._prepare(name_or_meta, data, deadline) for name_or_meta, data in pairs)
         # Of two with one name the last one stays, whatever is lost on the way.
         for batch in windows(prepared, _small_size, lambda item: item[0].name):
             small = [item for item in batch if isinstance(item, SmallObject)]
@@ -303,14 +312,17 @@ class ObjectStore:
         return infos
 
     def _prepare(
-        self, name_or_meta: str | ObjectMeta, data: Any, limit: int
+        self, name_or_meta: str | ObjectMeta, data: Any, deadline: Deadline
     ) -> SmallObject | tuple[ObjectMeta, Any]:
         check_data(data)
         meta = self._make_meta(name_or_meta, None, None, None, None)
-        most = min(meta.chunk_size or limit, limit)
-        if isinstance(data, (bytes, bytearray)) and len(data) <= most:
+        if isinstance(data, (bytes, bytearray)) and self._is_one_chunk(meta, data, deadline):
             return SmallObject(meta, bytes(data))
         return meta, data
+
+    def _is_one_chunk(self, meta: ObjectMeta, data: bytes | bytearray, deadline: Deadline) -> bool:
+        most = min(meta.chunk_size or SMALL, SMALL)
+        return len(data) <= most and len(data) <= self._bucket.max_chunk_size(deadline)
 
     # Getting
 
@@ -350,14 +362,35 @@ class ObjectStore:
         Source: ADR-20, "Get".
         """
         check_integer("offset", offset, 0, MAX_SIZE)
-        _check_callback(callback)
         if length is not None:
             check_integer("length", length, 0, MAX_SIZE)
+        return self._open_to_read(
+            name,
+            Deadline(timeout),
+            offset=offset,
+            length=length,
+            show_deleted=show_deleted,
+            verify=verify,
+            callback=callback,
+        )
+
+    def _open_to_read(
+        self,
+        name: str | ObjectInfo,
+        deadline: Deadline,
+        *,
+        offset: int = 0,
+        length: int | None = None,
+        show_deleted: bool = False,
+        verify: bool = True,
+        callback: _Callback | None = None,
+    ) -> ObjectReader:
+        """Do what `get` does, within what is left of a deadline."""
+        _check_callback(callback)
         self._check_info(name)
         known = None
         if isinstance(name, ObjectInfo):
             known, name = name, name.name
-        deadline = Deadline(timeout)
         recent = self._bucket.recent
         ahead = ask_ahead(self._bucket, name, deadline) if known is None and not offset else None
         try:
@@ -370,7 +403,7 @@ class ObjectStore:
                 length=length,
                 verify=verify,
                 callback=callback,
-                timeout=timeout,
+                timeout=deadline.timeout,
                 ahead=ahead,
             )
         except BaseException:
@@ -390,19 +423,23 @@ class ObjectStore:
         self, name: str | ObjectInfo, *, timeout: float | None = DEFAULT_TIMEOUT
     ) -> bytes:
         """Return an object's bytes."""
-        return self._read_whole(name, ObjectReader.read, timeout)
+        deadline = Deadline(timeout)
+        if isinstance(name, str):
+            data = get_small_one(self._bucket, name, deadline)
+            if data is not None:
+                return data
+        return self._read_whole(name, ObjectReader.read, deadline)
 
     def _read_whole(
         self,
         name: str | ObjectInfo,
         use: Callable[[ObjectReader], _T],
-        timeout: float | None,
+        deadline: Deadline,
         callback: _Callback | None = None,
     ) -> _T:
         """Use all of an object; begin again if another version takes its place meanwhile."""
-        deadline = Deadline(timeout)
         while True:
-            with self.get(name, callback=callback, timeout=timeout) as reader:
+            with self._open_to_read(name, deadline, callback=callback) as reader:
                 try:
                     return use(reader)
                 except ObjectChangedError:
@@ -443,7 +480,7 @@ class ObjectStore:
             write_file(reader, path)
             return reader.info
 
-        return self._read_whole(name, write, timeout, callback)
+        return self._read_whole(name, write, Deadline(timeout), callback)
 
     def get_many(
         self, names: Iterable[str], *, timeout: float | None = DEFAULT_TIMEOUT
@@ -898,7 +935,7 @@ class ObjectStore:
             meta = ObjectMeta(**{**vars(reader.info.meta), "name": new_name})
             return target.put(meta, reader, timeout=timeout)
 
-        return self._read_whole(name, put, timeout)
+        return self._read_whole(name, put, Deadline(timeout))
 
     # The store as a dict
 

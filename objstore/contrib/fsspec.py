@@ -35,7 +35,7 @@ from fsspec.utils import isfilelike, tokenize
 from objstore.client import Client
 from objstore.contrib.tree import Entry, Tree, make_directory, make_file
 from objstore.contrib.writers import CompressedWriter, TransactionWriter
-from objstore.core.deadline import DEFAULT_TIMEOUT
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.digest import parse_digest
 from objstore.errors import (
     BadObjectMetaError,
@@ -442,7 +442,9 @@ class ObjectStoreFileSystem(AbstractFileSystem):
     ) -> bytes:
         """Return an object's bytes, or a slice of them; negative numbers count from the end."""
         store, name = self._locate(path)
-        return store._read_whole(name, lambda file: _read_slice(file, start, end), timeout)
+        return store._read_whole(
+            name, lambda file: _read_slice(file, start, end), Deadline(timeout)
+        )
 
     def cat_ranges(
         self,

@@ -11,10 +11,10 @@ from objstore.errors import NoRespondersError, RequestTimeoutError
 if TYPE_CHECKING:
     from objstore.core.connection import Connection, Headers
 
-__all__ = ["Request"]
+__all__ = ["SMALL_REQUEST", "Request"]
 
 #: Bytes of a request up to which another thread that is sending may take it along.
-_SMALL = 1 << 14
+SMALL_REQUEST = 1 << 14
 #: Seconds without an answer after which it is seen to that the request is out.
 _DOUBT = 0.05
 
@@ -64,7 +64,7 @@ class Request:
     def _send(self, deadline: Deadline) -> None:
         connection, link = self._connection, self.inbox.link
         message = self._message
-        if len(message) <= _SMALL:
+        if len(message) <= SMALL_REQUEST:
             if connection.submit(message, link=link):
                 return
             message = b""  # what has found no room is the first to go

@@ -41,15 +41,19 @@ class MessageQueue:
     caller's a moment late: the limit is then applied a moment early, which is harmless.
     """
 
-    def __init__(self, limit: int = _MAX_PENDING) -> None:
+    # Of the class, so that a queue is made quickly: each request has one.
+    _failure: ObjStoreError | None = None
+    _limit = _MAX_PENDING
+    _delivered = 0  # bytes; written by the reader thread only
+    _taken = 0  # bytes; written by the caller only
+    #: Called after each delivery, in the reader thread: it may not wait.
+    on_delivery: Callable[[], None] | None = None
+
+    def __init__(self, limit: int | None = None) -> None:
         self._batches: queue.SimpleQueue[list[Message] | None] = queue.SimpleQueue()
         self._current: deque[Message] = deque()
-        self._failure: ObjStoreError | None = None
-        self._limit = limit
-        self._delivered = 0  # bytes; written by the reader thread only
-        self._taken = 0  # bytes; written by the caller only
-        #: Called after each delivery, in the reader thread: it may not wait.
-        self.on_delivery: Callable[[], None] | None = None
+        if limit is not None:
+            self._limit = limit
 
     def deliver(self, batch: list[Message]) -> None:
         """Hand over messages that came together: one wake-up for all of them."""
@@ -187,7 +191,8 @@ class Inbox(MessageQueue):
     def close(self, farewell: bytes = b"") -> None:
         """Forget the inbox and send `farewell`; answers that still come are dropped."""
         self._connection.forget(self, farewell)
-        self._connection.send_said()
+        if self.link.said:
+            self._connection.send_said()
 
     def abandon(self, farewell: bytes = b"") -> None:
         """Close for finalizers: no lock, no I/O; the next to use the connection does it."""

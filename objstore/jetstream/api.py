@@ -33,6 +33,7 @@ __all__ = [
     "ErrorCode",
     "JetStream",
     "encode_body",
+    "encode_last_by_subject",
     "may_pass",
     "message_or_none",
     "parse_json",
@@ -271,8 +272,13 @@ class JetStream:
         """
         Ask the leader for a subject's last message, `ahead` with the next; for `take_message`.
         """
-        body = {"last_by_subj": subject}
-        return self.ask(f"STREAM.MSG.GET.{stream}", body, deadline, ahead=ahead)
+        return Request(
+            self.connection,
+            self.subject(f"STREAM.MSG.GET.{stream}"),
+            encode_last_by_subject(subject),
+            deadline,
+            ahead=ahead,
+        )
 
     def take_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that `request` asked for; None if there is none."""
@@ -362,6 +368,11 @@ def encode_body(body: object) -> bytes:
 
 
 _encode_json = json.JSONEncoder(separators=(",", ":")).encode
+
+
+def encode_last_by_subject(subject: str) -> bytes:
+    """Return the JSON of a request for a subject's last message: of all the most frequent."""
+    return b'{"last_by_subj":%b}' % _encode_json(subject).encode()
 
 
 def parse_json(message: Message) -> dict[str, Any]:

@@ -128,8 +128,8 @@ BUGS = (
         "objstore/naming.py",
         (
             (
-                "if not _BUCKET.fullmatch(bucket)",
-                'if not re.match(r"^[A-Za-z0-9_-]+$", bucket)',
+                "_BUCKET.fullmatch(name) is not None",
+                're.match(r"^[A-Za-z0-9_-]+$", name) is not None',
             ),
         ),
         ("tests/test_naming.py",),
