@@ -16,6 +16,7 @@ __all__ = ["format_digest", "new_hash", "parse_digest"]
 
 _PREFIX = "SHA-256="
 _HASH_BYTES = 32
+_TO_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def new_hash() -> hashlib._Hash:
@@ -25,7 +26,7 @@ def new_hash() -> hashlib._Hash:
 
 def format_digest(raw: bytes) -> str:
     """Return the digest for the 32 bytes of a hash."""
-    return _PREFIX + base64.urlsafe_b64encode(raw).decode()
+    return _PREFIX + binascii.b2a_base64(raw, newline=False).translate(_TO_URL_SAFE).decode()
 
 
 def parse_digest(digest: str) -> bytes:

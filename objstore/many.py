@@ -128,20 +128,22 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
 
 
 def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) -> list[ObjectInfo]:
-    """Return what the metas will say; refuse one that is too large before anything is sent."""
+    """
+    Return what the metas will say, but for the digests.
+
+    One that is too large is refused before anything is sent.
+    """
     max_payload = bucket.js.connection.max_payload(deadline)
     most = bucket.max_chunk_size(deadline)
     infos = []
     for meta, data in objects:
-        hasher = new_hash()
-        hasher.update(data)
         info = ObjectInfo(
             bucket=bucket.name,
             name=meta.name,
             nuid=next_nuid(),
             size=len(data),
             chunks=1 if len(data) else 0,
-            digest=format_digest(hasher.digest()),
+            digest="",
             mtime=datetime.now(timezone.utc),
             description=meta.description,
             headers={key: list(values) for key, values in meta.headers.items()},
@@ -151,6 +153,14 @@ def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
         check_meta_size(info, max_payload)
         infos.append(info)
     return infos
+
+
+def _add_digests(objects: list[SmallObject], infos: list[ObjectInfo]) -> None:
+    for number, info in enumerate(infos):
+        if not info.digest:
+            hasher = new_hash()
+            hasher.update(objects[number].data)
+            infos[number] = info.with_fields(digest=format_digest(hasher.digest()))
 
 
 def _put_chunks(
@@ -178,6 +188,7 @@ def _put_chunks(
                 exchange.add(2 * number + 1, subject, small.data, own)
         exchange.send()
         headers[EXPECTED] = "0"
+        _add_digests(objects, infos)  # while the server works
 
     def take(number: int, answer: Message) -> None:
         if answer.status == 503:
@@ -197,7 +208,13 @@ def _put_chunks(
         unstored.discard(number // 2)
 
     if len(objects) == 1 and unstored:
-        only = send_small_one(bucket, infos[0], objects[0].data, deadline)
+        only = send_small_one(
+            bucket,
+            infos[0],
+            objects[0].data,
+            deadline,
+            meanwhile=lambda: _add_digests(objects, infos),
+        )
         if only is not None:
             return {0: only}
         headers[EXPECTED] = "0"

@@ -10,6 +10,7 @@ other way: here it is just None.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 from objstore import naming
 from objstore.bucket import Bucket
@@ -17,7 +18,7 @@ from objstore.commit import Previous, read_previous
 from objstore.core.deadline import Deadline
 from objstore.core.protocol import Buffer, Message
 from objstore.core.request import SMALL_REQUEST
-from objstore.digest import new_hash, parse_digest
+from objstore.digest import format_digest, new_hash, parse_digest
 from objstore.errors import ObjStoreError
 from objstore.jetstream.api import encode_last_by_subject, message_or_none
 from objstore.jetstream.publisher import MESSAGE_ID, parse_ack
@@ -43,7 +44,6 @@ class _Exchange:
         self._inbox = self._connection.inbox(deadline)
         self._pieces: list[Buffer] = []
         self._answers: list[Message | None] = []
-        self._waiting = 0
 
     def __enter__(self) -> _Exchange:
         return self
@@ -62,36 +62,32 @@ class _Exchange:
         self._pieces += [line.encode(), payload, b"\r\n"]
         self._inbox.published.add(subject)
         self._answers.append(None)
-        self._waiting += 1
 
-    def run(self) -> list[Message | None]:
-        """Send what was added, and return the answers; None for one that does not come."""
+    def send(self) -> None:
+        """Send what was added."""
         pieces, self._pieces = self._pieces, []
-        connection, inbox = self._connection, self._inbox
         if sum(map(len, pieces)) > SMALL_REQUEST:
-            connection.send(pieces, self._deadline.rest(), link=inbox.link)
-        elif not connection.submit(b"".join(pieces), link=inbox.link):
-            return self._answers
-        while self._waiting and self._take(inbox.next(self._deadline.remaining())):
-            pass
-        return self._answers
+            self._connection.send(pieces, self._deadline.rest(), link=self._inbox.link)
+        else:
+            self._connection.submit(b"".join(pieces), link=self._inbox.link)
 
-    def _take(self, message: Message | None) -> bool:
-        if message is None:
-            return False
-        number = self._inbox.number(message)
-        if not 0 <= number < len(self._answers) or self._answers[number] is not None:
-            return False
-        self._answers[number] = message
-        self._waiting -= 1
-        return True
+    def answer(self, number: int) -> Message | None:
+        """Wait for the answer to a request; None if it does not come."""
+        while self._answers[number] is None:
+            message = self._inbox.next(self._deadline.remaining())
+            if message is None:
+                break
+            other = self._inbox.number(message)
+            if 0 <= other < len(self._answers):
+                self._answers[other] = message
+        return self._answers[number]
 
     def settle(self) -> None:
         """Wait a moment for the answers, whatever they are, so that a purge comes last."""
-        patience = Deadline(self._deadline.at_most(_MAX_SETTLE))
+        self._deadline = Deadline(self._deadline.at_most(_MAX_SETTLE))
         with contextlib.suppress(ObjStoreError):
-            while self._waiting and self._take(self._inbox.next(patience.remaining())):
-                pass
+            for number in range(len(self._answers)):
+                self.answer(number)
 
 
 def get_small_one(bucket: Bucket, name: str, deadline: Deadline) -> bytes | None:
@@ -102,28 +98,32 @@ def get_small_one(bucket: Bucket, name: str, deadline: Deadline) -> bytes | None
     subject = bucket.meta_subject(name)
     try:
         with _Exchange(bucket, deadline) as exchange:
+            exchange.add(bucket.api_get, encode_last_by_subject(subject))
             if guess is not None:
                 exchange.add(_direct_subject(bucket, guess), b"")
-            exchange.add(bucket.api_get, encode_last_by_subject(subject))
-            chunk, meta = (None, *exchange.run())[-2:]
+            exchange.send()
+            # The chunk comes in while the meta is looked at.
+            meta = exchange.answer(0)
             stored = None if meta is None else message_or_none(meta)
             if stored is None or bucket.session.is_old(subject, stored.stream_seq):
                 return None
             bucket.session.saw(subject, stored.stream_seq)
             info = bucket.decode(stored, name)
             bucket.recent.note(info)
-            if not is_small(info) or not info.size:
+            if info.is_link or info.chunks != 1 or not info.size <= SMALL:
                 return None
             if info.nuid != guess:
                 exchange.add(_direct_subject(bucket, info.nuid), b"")
-                chunk = exchange.run()[-1]
+                exchange.send()
+            chunk = exchange.answer(1 if info.nuid == guess or guess is None else 2)
     except ObjStoreError:
         return None
     if chunk is None or chunk.status is not None or len(chunk.payload) != info.size:
         return None
     hasher = new_hash()
     hasher.update(chunk.payload)
-    return bytes(chunk.payload) if hasher.digest() == parse_digest(info.digest) else None
+    # A digest in another form is for the reader.
+    return bytes(chunk.payload) if format_digest(hasher.digest()) == info.digest else None
 
 
 def _direct_subject(bucket: Bucket, nuid: str) -> str:
@@ -141,22 +141,38 @@ def is_small(info: ObjectInfo) -> bool:
 
 
 def send_small_one(
-    bucket: Bucket, info: ObjectInfo, data: Buffer, deadline: Deadline
+    bucket: Bucket,
+    info: ObjectInfo,
+    data: Buffer,
+    deadline: Deadline,
+    *,
+    meanwhile: Callable[[], None],
 ) -> Previous | None:
     """
     Send the only chunk of an object, and return what the object replaces.
 
-    None if it is not known whether the chunk is stored, or what it replaces.
+    Args:
+        meanwhile: Called while the server stores the chunk.
+
+    Returns:
+        None if it is not known whether the chunk is stored, or what it replaces.
     """
     with _Exchange(bucket, deadline) as exchange:
         try:
             exchange.add(bucket.api_get, encode_last_by_subject(bucket.meta_subject(info)))
             header = f"NATS/1.0\r\n{MESSAGE_ID}: {info.nuid}.0\r\n\r\n"
             exchange.add(naming.chunk_subject(bucket.name, info.nuid), data, header)
-            stored, ack = exchange.run()
-            if stored is None or ack is None or parse_ack(ack, bucket.stream).duplicate:
+            exchange.send()
+            meanwhile()
+            meta = exchange.answer(0)
+            if meta is None:
                 return None
-            return read_previous(bucket, info.name, message_or_none(stored), deadline)
+            previous = read_previous(bucket, info.name, message_or_none(meta), deadline)
+            ack = exchange.answer(1)
+            if ack is None:
+                return None
+            parse_ack(ack, bucket.stream)
+            return previous
         except ObjStoreError:
             return None
         except BaseException:
