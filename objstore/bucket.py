@@ -68,16 +68,15 @@ FULL = frozenset(
 _EXPLAIN_TIMEOUT = 5.0
 
 
-def lineage_of(message: StreamMessage) -> tuple[str, ...]:
+def lineage_of(block: bytes | None) -> tuple[str, ...]:
     """
-    Return the ids of the last changes of an object, beginning with the one in `message`.
+    Return the ids of the last changes of an object, from the header block of its meta.
 
     Each id ends with the revision that its change has replaced, and so they tell without a
     gap which versions there were. Empty if a client that gives no ids has written it.
     """
-    block = message.block or b""
-    own = _OWN_ID.search(block)
-    if own is None:
+    own = None if block is None else _OWN_ID.search(block)
+    if block is None or own is None:
         return ()
     older = _OLDER_IDS.search(block)
     ids = own[1] if older is None else own[1] + b" " + older[1]
@@ -294,14 +293,17 @@ class Bucket:
         except (ValueError, OverflowError) as error:
             raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
         info = decode_info(
-            self.name, name, bytes(message.payload), mtime=mtime, revision=message.stream_seq
+            self.name,
+            name,
+            bytes(message.payload),
+            mtime=mtime,
+            revision=message.stream_seq,
+            block=None if name is None else message.block,  # a listing has no use for it
         )
         if message.block is not None and _ALIAS in message.block:
             aliases = message.headers.get(ALIAS)
             if aliases:
                 info = info.with_fields(alias=self._name_in(aliases[0]))
-        if name is not None:  # a listing has no use for it
-            info = info.with_fields(lineage=lineage_of(message))
         if message.subject.endswith(f".{naming.encode_name(info.name)}"):
             return info
         return info.with_fields(subject=message.subject)

@@ -66,8 +66,6 @@ _DOUBT_TIMEOUT = 0.1
 #: Seconds for which a change is remembered by those that follow it: as long as somebody may
 #: ask what became of it.
 _LINEAGE_AGE = 120.0
-#: Header with a condition that can be made never to hold.
-_LAST_ID = "Nats-Expected-Last-Msg-Id"
 
 #: Bytes of a meta's headers, and by which it grows when size, chunks and digest are known.
 _META_GROWTH = 2048
@@ -101,7 +99,9 @@ class Previous(NamedTuple):
             return cls(0, "")
         nuid = "" if info.deleted or info.is_link else info.nuid
         age = (datetime.now(timezone.utc) - info.mtime).total_seconds()
-        return cls(info.revision, nuid, lineage=info.lineage if age < _LINEAGE_AGE else ())
+        return cls(
+            info.revision, nuid, lineage=lineage_of(info.block) if age < _LINEAGE_AGE else ()
+        )
 
 
 class Committed(NamedTuple):
@@ -292,10 +292,7 @@ class Commit:
         if current.revision == self._previous.revision:
             return None  # that answer was old
         if self.may_be_stored:
-            try:
-                was_stored = self._was_stored(message, patience)
-            except ObjStoreError:
-                return None
+            was_stored = self._was_stored(message)
             if was_stored:
                 # Who replaced it purges its chunks; those that it replaced are for us.
                 replaced = tuple(set(self.replaced) - {current.nuid})
@@ -322,41 +319,24 @@ class Commit:
         self._previous = current
         return None
 
-    def _was_stored(self, message: StreamMessage | None, deadline: Deadline) -> bool | None:
+    def _was_stored(self, message: StreamMessage | None) -> bool | None:
         """
         Whether our copy was stored and replaced before `message`; None if nobody can tell.
 
         One change alone has replaced the version that we were to replace: ours, if that was
         stored. Those that followed tell which one it was, for as long as the name was not
-        removed in between; what was removed only the server may remember.
+        removed in between.
         """
         revision = str(self._previous.revision)
         was_stored = None
         if message is not None:
             if message.headers.get(EXPECTED) == [revision]:
                 was_stored = False
-            for one in lineage_of(message):
+            for one in lineage_of(message.block):
                 if one.rpartition(".")[2] == revision:
                     was_stored = one == self._message_id
                     break
-        if was_stored is None or (not was_stored and revision == "0"):
-            was_stored = self._is_remembered(deadline) or was_stored
         return was_stored
-
-    def _is_remembered(self, deadline: Deadline) -> bool:
-        """
-        Whether the server knows our message id, of a message that may be gone since.
-
-        If it does not it may have forgotten it: no proof of anything.
-        """
-        headers = {MESSAGE_ID: self._message_id, _LAST_ID: next_nuid()}
-        request = Request(self._bucket.js.connection, self._subject, b"", deadline, headers)
-        try:
-            return parse_ack(request.answer(deadline), self._bucket.stream).duplicate
-        except JetStreamError as error:
-            if may_pass(error):
-                raise
-            return False
 
 
 @contextlib.contextmanager

@@ -74,7 +74,13 @@ _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encod
 
 
 def decode_info(
-    bucket: str, name: str | None, payload: bytes, *, mtime: datetime, revision: int
+    bucket: str,
+    name: str | None,
+    payload: bytes,
+    *,
+    mtime: datetime,
+    revision: int,
+    block: bytes | None = None,
 ) -> ObjectInfo:
     """
     Read the JSON of a meta, whoever wrote it.
@@ -151,7 +157,7 @@ def decode_info(
         unknown=unknown,
         subject="",
         alias="",
-        lineage=(),
+        block=block,
     )
 
 

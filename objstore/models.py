@@ -102,7 +102,7 @@ class ObjectInfo:
             not belong; "" otherwise. By the name such an object is not found.
         unknown: Fields and options of other clients, kept when the meta is written again.
         alias: Another name that the chunks may have, while a rename is going on.
-        lineage: Ids of the changes that led to it, the last one first, where that was asked.
+        block: Header block of its meta, in which its changes are named; None in listings.
     """
 
     bucket: str
@@ -122,7 +122,7 @@ class ObjectInfo:
     subject: str = field(default="", repr=False)
     unknown: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
     alias: str = field(default="", repr=False, compare=False)
-    lineage: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    block: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def of_fields(cls, **fields: Any) -> ObjectInfo:

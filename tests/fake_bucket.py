@@ -111,8 +111,6 @@ class FakeBucket:
         kind = self._kind(command.subject)
         if kind == "chunk" and "Nats-Msg-Id" not in command.headers:
             kind = "probe"
-        if kind == "meta" and "Nats-Expected-Last-Msg-Id" in command.headers:
-            kind = "memory"
         with self._changed:
             self.log.append(kind)
             self.count[kind] += 1
@@ -167,13 +165,6 @@ class FakeBucket:
 
     def do_probe(self, conn: FakeConnection, command: Command) -> None:
         self.refuse(conn, command, 400, 10060, "expected stream does not match")
-
-    def do_memory(self, conn: FakeConnection, command: Command) -> None:
-        """A publish that cannot be stored: asks whether the server knows its id.
-
-        This one has forgotten all of them, as one that was restarted.
-        """
-        self.refuse(conn, command, 400, 10070, "wrong last msg ID")
 
     def do_meta(self, conn: FakeConnection, command: Command) -> None:
         found = [m.seq for m in self.messages if m.subject == command.subject]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
@@ -103,7 +104,7 @@ def from_api(fields: dict[str, Any]) -> StreamMessage:
         return StreamMessage(
             subject=str(fields["subject"]),
             stream_seq=int(fields["seq"]),
-            payload=base64.b64decode(fields.get("data") or "", validate=True),
+            payload=_decode_base64(fields.get("data") or ""),
             pending=None,
             time=str(fields["time"]),
             block=_decode_block(fields.get("hdrs")),
@@ -112,10 +113,21 @@ def from_api(fields: dict[str, Any]) -> StreamMessage:
         raise ProtocolError(f"a stored message cannot be read: {error!r}") from error
 
 
+if sys.version_info >= (3, 11):
+
+    def _decode_base64(text: str) -> bytes:
+        return binascii.a2b_base64(text, strict_mode=True)
+
+else:
+
+    def _decode_base64(text: str) -> bytes:
+        return base64.b64decode(text, validate=True)
+
+
 def _decode_block(encoded: str | None) -> bytes | None:
     if not encoded:
         return None
-    block = base64.b64decode(encoded)
+    block = binascii.a2b_base64(encoded)
     parse_status(block)  # refuses what is none
     return block
 
