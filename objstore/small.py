@@ -19,7 +19,7 @@ from objstore.core.deadline import Deadline
 from objstore.core.protocol import Buffer, Message
 from objstore.core.request import SMALL_REQUEST
 from objstore.digest import format_digest, new_hash, parse_digest
-from objstore.errors import ObjStoreError
+from objstore.errors import ObjStoreError, ProtocolError
 from objstore.jetstream.api import encode_last_by_subject, message_or_none
 from objstore.jetstream.publisher import MESSAGE_ID, parse_ack
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo
@@ -55,6 +55,10 @@ class _Exchange:
         """Add a request; all of its parts are known to be sound."""
         reply = self._inbox.subject(len(self._answers))
         size = len(header) + len(payload)
+        limit = self._inbox.link.max_payload
+        if size > limit:
+            # Such a message would end the connection.
+            raise ProtocolError(f"{self._inbox.link.server} takes {limit} bytes in a message")
         if header:
             line = f"HPUB {subject} {reply} {len(header)} {size}\r\n{header}"
         else:

@@ -163,3 +163,14 @@ def test_missing_deleted_and_linked_objects(store: ObjectStore) -> None:
     for name in ("target", "missing"):
         with pytest.raises(ObjectNotFoundError):
             store.get_bytes(name)
+
+
+def test_name_that_is_larger_than_a_message_keeps_the_connection() -> None:
+    bucket = FakeBucket()
+    with FakeServer(bucket, info={"max_payload": 1024}) as server, bucket.open(server) as store:
+        for call in (store.get_bytes, store.get_info):
+            with pytest.raises(ValueError, match="max_payload"):
+                call("x" * 1000)
+        assert store._bucket.js.connection.info["max_payload"] == 1024
+        with pytest.raises(ObjectNotFoundError):
+            store.get_bytes("a")
