@@ -40,6 +40,8 @@ def check_data(data: object) -> None:
     Raises:
         TypeError: With the cure.
     """
+    if isinstance(data, bytes):
+        return
     if isinstance(data, str):
         raise TypeError(
             "data is a str: put_string(name, text) stores text, "

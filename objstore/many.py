@@ -115,7 +115,8 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
         _commit_all(bucket, commits, committed, deadline)
         _purge_all(bucket, _replaced(committed), deadline)
         for one in committed.values():
-            purge_replaced(bucket, one._replace(replaced=()), deadline.timeout)  # what it spared
+            if one.spared is not None:
+                purge_replaced(bucket, one._replace(replaced=()), deadline.timeout)
     except BaseException as error:
         rest = deadline.aftermath()
         if not isinstance(error, Exception):
@@ -322,6 +323,8 @@ def _replaced(committed: dict[int, Committed]) -> list[str]:
 
 def _purge_all(bucket: Bucket, nuids: list[str], deadline: Deadline) -> None:
     """Purge chunks that nobody needs, all at once; one after the other what that leaves."""
+    if not nuids:
+        return
     requests: dict[str, Request] = {}
     with contextlib.suppress(ObjStoreError):
         for nuid in nuids:

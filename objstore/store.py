@@ -189,6 +189,10 @@ class ObjectStore:
         _check_callback(callback)
         if data is not _NO_DATA:
             check_data(data)
+        if if_revision is None and not if_absent and callback is None:
+            small = self._prepare_small(meta, data, Deadline(timeout))
+            if small is not None:
+                return self._put_small(small, Deadline(timeout))
         if isinstance(data, os.PathLike):
             with open(data, "rb", buffering=0) as file:
                 return self.put(
@@ -199,14 +203,6 @@ class ObjectStore:
                     callback=callback,
                     timeout=timeout,
                 )
-        is_plain = if_revision is None and not if_absent and callback is None
-        if is_plain and isinstance(data, (bytes, bytearray)) and len(data) <= SMALL:
-            deadline = Deadline(timeout)
-            if self._is_one_chunk(meta, data, deadline):
-                with bucket_errors(self.bucket):
-                    (info,) = put_small(self._bucket, [SmallObject(meta, bytes(data))], deadline)
-                self._bucket.recent.note(info)
-                return info
         writer = ObjectWriter(
             self._bucket,
             meta,
@@ -221,6 +217,12 @@ class ObjectStore:
             write_data(writer, data)
         self._bucket.recent.note(writer.info)
         return writer.info
+
+    def _put_small(self, small: SmallObject, deadline: Deadline) -> ObjectInfo:
+        with bucket_errors(self.bucket):
+            (info,) = put_small(self._bucket, [small], deadline)
+        self._bucket.recent.note(info)
+        return info
 
     def _make_meta(
         self,
@@ -316,13 +318,16 @@ class ObjectStore:
     ) -> SmallObject | tuple[ObjectMeta, Any]:
         check_data(data)
         meta = self._make_meta(name_or_meta, None, None, None, None)
-        if isinstance(data, (bytes, bytearray)) and self._is_one_chunk(meta, data, deadline):
-            return SmallObject(meta, bytes(data))
-        return meta, data
+        return self._prepare_small(meta, data, deadline) or (meta, data)
 
-    def _is_one_chunk(self, meta: ObjectMeta, data: bytes | bytearray, deadline: Deadline) -> bool:
+    def _prepare_small(self, meta: ObjectMeta, data: Any, deadline: Deadline) -> SmallObject | None:
+        """Return what fits one chunk; None for anything else."""
+        if not isinstance(data, (bytes, bytearray)):
+            return None
         most = min(meta.chunk_size or SMALL, SMALL)
-        return len(data) <= most and len(data) <= self._bucket.max_chunk_size(deadline)
+        if len(data) > most or len(data) > self._bucket.max_chunk_size(deadline):
+            return None
+        return SmallObject(meta, bytes(data))
 
     # Getting
 
