@@ -234,11 +234,14 @@ class Commit:
         subject, payload, headers = self.prepare()
         patience = Deadline(deadline.at_most(self._patience))
         self._patience *= 2  # where answers are slow the next one may be
+        connection = self._bucket.js.connection
         try:
-            request = Request(self._bucket.js.connection, subject, payload, patience, headers)
+            connection.connect_within(patience)
         except ObjStoreError:
-            self.may_be_stored = self._may_have_been_stored  # it was not sent to its end
+            self.may_be_stored = self._may_have_been_stored  # nothing was sent
             raise
+        # Should sending fail from here on, nobody knows how far it has come.
+        request = Request(connection, subject, payload, patience, headers)
         try:
             return self.take(request.answer(patience))
         except (NoRespondersError, PermissionsViolationError) as error:

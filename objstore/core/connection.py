@@ -136,6 +136,15 @@ class Connection:
         """
         self._await_link(Deadline(self.options.timeout))
 
+    def connect_within(self, deadline: Deadline) -> None:
+        """
+        Wait until there is a connection.
+
+        Raises:
+            ConnectionLostError: If there is none within `deadline`.
+        """
+        self._await_link(deadline)
+
     def _await_link(self, deadline: Deadline) -> Link:
         """Return the link, connecting or waiting for it if needed."""
         link = self._link

@@ -171,7 +171,7 @@ def sweep(raw: RawBucket) -> Sweep:
         live.add(meta["nuid"])
         chunks = [each["data"] for each in raw.chunk_messages(meta["nuid"])]
         objects[name] = digest_of(b"".join(chunks))
-        if (len(chunks), sum(map(len, chunks))) != (meta["chunks"], meta["size"]):
+        if (len(chunks), sum(map(len, chunks))) != (meta.get("chunks"), meta.get("size")):
             unreadable[name] = (
                 f"{len(chunks)} of {meta['chunks']} chunks, "
                 f"{sum(map(len, chunks))} of {meta['size']} bytes"
