@@ -34,7 +34,7 @@ from objstore.errors import (
     PreconditionFailedError,
     ProtocolError,
 )
-from objstore.models import ObjectInfo
+from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
@@ -44,6 +44,8 @@ from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
 TIMEOUT = 10.0
+#: What takes two chunks.
+LARGE = bytes(DEFAULT_CHUNK_SIZE + 1)
 
 GoOn = Callable[[], None]
 
@@ -503,7 +505,10 @@ def test_refusal_after_a_publish_whose_ack_was_lost_is_none() -> None:
     [b"", b"{", {"stream": "OBJ_c", "seq": 2}, {"stream": "OBJ_b", "seq": 0}, {"error": "no"}],
 )
 @pytest.mark.parametrize("is_lasting", [False, True])
-def test_answer_that_is_no_ack_is_asked_for_again(answer: Any, is_lasting: bool) -> None:
+@pytest.mark.parametrize("data", [b"new", LARGE], ids=["small", "large"])
+def test_answer_that_is_no_ack_is_asked_for_again(
+    answer: Any, is_lasting: bool, data: bytes
+) -> None:
     """It is no success, and no failure either: nothing is purged by it."""
 
     def garble(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
@@ -517,13 +522,13 @@ def test_answer_that_is_no_ack_is_asked_for_again(answer: Any, is_lasting: bool)
     with FakeServer(fake) as server, fake.open(server) as store:
         if is_lasting:
             with pytest.raises(OutcomeUnknownError) as caught:
-                store.put("a", b"new", timeout=0.5)
+                store.put("a", data, timeout=0.5)
             assert isinstance(caught.value.__cause__, ProtocolError)
         else:
-            store.put("a", b"new")
+            store.put("a", data)
         assert fake.count["meta"] > 1
         assert fake.count["purge"] == 0
-        assert store.get_bytes("a") == b"new"
+        assert store.get_bytes("a") == data
 
 
 @pytest.mark.slow

@@ -89,6 +89,9 @@ _PASSING = frozenset(
 #: Seconds without an answer after which what may be asked twice is asked again, and
 #: seconds between two attempts at what was refused, or lost with the connection.
 _REPEAT_INTERVAL = 1.0
+#: Seconds for a change of a stream: a leader that was paused, and has lost its office, never
+#: answers.
+_CHANGE_PATIENCE = 10.0
 _RETRY_INTERVAL = 0.05
 
 
@@ -191,7 +194,12 @@ class JetStream:
 
     def _change(self, operation: str, body: object, deadline: Deadline) -> dict[str, Any]:
         """Ask for a change that made twice is the same; but not for two at a time."""
-        return self.persist(lambda: self.call(operation, body, deadline), deadline, served=False)
+
+        def change() -> dict[str, Any]:
+            patience = Deadline(deadline.at_most(_CHANGE_PATIENCE))
+            return self.call(operation, body, patience)
+
+        return self.persist(change, deadline, served=False)
 
     def stream_info(
         self, stream: str, deadline: Deadline, *, subjects_filter: str | None = None
@@ -232,7 +240,8 @@ class JetStream:
         def delete() -> None:
             nonlocal attempts
             attempts += 1
-            self.call(f"STREAM.DELETE.{stream}", None, deadline)
+            patience = Deadline(deadline.at_most(_CHANGE_PATIENCE))
+            self.call(f"STREAM.DELETE.{stream}", None, patience)
 
         try:
             self.persist(delete, deadline, served=False)

@@ -415,6 +415,30 @@ def test_silence_is_a_timeout() -> None:
             js.stream_info("s", Deadline(0.1))
 
 
+@pytest.mark.parametrize("call", ["create", "update", "delete"])
+def test_change_that_is_not_answered_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Who was asked may have lost its office. A stream that is gone then was deleted."""
+    monkeypatch.setattr(api_module, "_CHANGE_PATIENCE", 0.05)
+    asked: list[str] = []
+
+    def lose(conn: FakeConnection, command: Command) -> None:
+        asked.append(command.subject)
+        if len(asked) > 1 and call == "delete":
+            conn.reply(command, {"error": {"code": 404, "err_code": 10059, "description": "no"}})
+        elif len(asked) > 1:
+            conn.reply(command, {"config": {"name": "S"}})
+
+    with answering(lose) as (js, _):
+        if call == "delete":
+            js.delete_stream("S", deadline())
+        else:
+            change = js.create_stream if call == "create" else js.update_stream
+            assert change({"name": "S"}, deadline())["config"] == {"name": "S"}
+    assert asked == [f"$JS.API.STREAM.{call.upper()}.S"] * 2
+
+
 def test_questions_may_be_asked_before_answers_are_taken(js: JetStream, stream: str) -> None:
     """Several round trips in the time of one."""
     publish(js, f"{stream}.a", b"1")
