@@ -19,9 +19,11 @@ from objstore.server import LocalServer
 
 __all__ = ["Node"]
 
-#: What a server writes to its log when a client breaks the protocol.
-_PARSE_ERROR = re.compile(
-    r".*\[ERR\].*(?:parser? error|process[A-Z]\w+ |maximum (?:payload|control line)).*",
+#: What a server writes to its log when a client breaks the protocol, or halts a stream by a
+#: condition that the replicas take for damage of their storage.
+_COMPLAINT = re.compile(
+    r".*\[ERR\].*(?:parser? error|process[A-Z]\w+ |maximum (?:payload|control line)"
+    r"|critical write error: last \w+ mismatch).*",
     re.IGNORECASE,
 )
 
@@ -95,8 +97,13 @@ class Node:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
 
+    @property
+    def log_path(self) -> Path:
+        """Where it logs, in its present life."""
+        return self._server.log_path
+
     def _read_log(self) -> str:
-        return self._server.log_path.read_text(encoding="utf-8", errors="replace")
+        return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     @property
     def log(self) -> str:
@@ -105,8 +112,8 @@ class Node:
 
     @property
     def complaints(self) -> list[str]:
-        """Lines of the log that tell of a client that broke the protocol."""
-        return _PARSE_ERROR.findall(self.log)
+        """Lines of the log that tell of a client that sent what it must not send."""
+        return _COMPLAINT.findall(self.log)
 
     def __enter__(self) -> Node:
         return self

@@ -150,12 +150,13 @@ class Soak:
                 store = client.object_store(BUCKET, timeout=TIMEOUT)
                 recorder = self.history.client(store, timeout=TIMEOUT)
                 self._ready.wait()
-                while self._take():
+                while self.take():
                     self._operate(recorder, rng)
         except BaseException as error:
             self.problems.append(f"client {number} ended with {error!r}")
 
-    def _take(self) -> bool:
+    def take(self) -> bool:
+        """Take one of the operations that are left; False if there is none."""
         with self._lock:
             if self._left in (self._operations // 2, 1):
                 self.memory.append(_resources()[2])
@@ -224,6 +225,8 @@ class Soak:
             ]
         faults = [fault for fault in faults if fault[0] not in self._without]
         while any(thread.is_alive() for thread in threads):
+            if self.stands_still(self.history.now()):
+                return
             name, fault = rng.choice(faults)
             victim = rng.randrange(CLIENTS)
             pattern, direction, before = rng.choice(MOMENTS)
@@ -253,6 +256,20 @@ class Soak:
             for proxy in self._proxies[victim]:
                 proxy.heal()
             time.sleep(rng.uniform(0, 2 * PAUSE))
+
+    def stands_still(self, now: float) -> bool:
+        """Whether nothing has succeeded for longer than any fault lasts; if so, end it all."""
+        since = now - 3 * TIMEOUT
+        # The last ones have not ended, and have no outcome yet.
+        recent = itertools.takewhile(
+            lambda each: each.returned > since, reversed(self.history.operations)
+        )
+        if now < 3 * TIMEOUT or any(each.outcome == OK for each in recent):
+            return False
+        with self._lock:
+            self._left = 0
+        self.problems.append(f"nothing has succeeded for {3 * TIMEOUT:.0f} s")
+        return True
 
     def _cut(self, victim: int, rng: random.Random) -> None:
         for proxy in self._proxies[victim]:

@@ -16,9 +16,10 @@ from objstore.client import Client
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.faults.bench import sweep
-from tests.faults.history import History
+from tests.faults.history import FAILED, OK, History, Operation
 from tests.faults.linearize import check_history
 from tests.faults.naive import NaiveStore
+from tests.faults.soak import TIMEOUT, Soak
 from tests.helpers import pattern
 from tests.node import Node
 from tests.proxy import Proxy
@@ -145,3 +146,26 @@ def test_broken_protocol_is_seen(tmp_path: Any) -> None:
         node.kill()
         node.start()
         assert len(node.complaints) == 1
+
+
+def test_halted_stream_is_seen(tmp_path: Any) -> None:
+    """A line as replicas write it, which hold a message back whose condition did not hold."""
+    with Node(tmp_path) as node:
+        with node.log_path.open("a", encoding="utf-8") as log:
+            log.write(
+                "[1] 2026/01/01 00:00:00.000000 [ERR] JetStream stream '$G > OBJ_b' "
+                'critical write error: last msgid mismatch: "a" vs "b"\n'
+            )
+        assert len(node.complaints) == 1
+
+
+def test_standstill_is_seen() -> None:
+    """No call has succeeded for long, although calls are made."""
+    soak = Soak([], None, 100, 1)
+    limit = 3 * TIMEOUT
+    write = Operation(1, "write", "n", "", outcome=OK, returned=5.0)
+    failed = Operation(1, "write", "n", "", outcome=FAILED, returned=4.0 + limit)
+    soak.history.operations += [write, failed]
+    assert not soak.stands_still(now=4.0 + limit)
+    assert soak.stands_still(now=6.0 + limit)
+    assert not soak.take() and len(soak.problems) == 1
