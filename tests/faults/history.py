@@ -117,7 +117,7 @@ class History:
             yield
             outcome = OK
         except OutcomeUnknownError as caught:
-            error = repr(caught)
+            error = f"{caught!r} from {caught.__cause__!r}"
         except (PreconditionFailedError, ObjectAlreadyExistsError) as caught:
             outcome, error, refused = FAILED, repr(caught), True
         except ObjStoreError as caught:

@@ -441,6 +441,9 @@ def _report(soak: Soak, seed: int, seconds: float) -> None:
     print(f"  faults: {sum(soak.faults.values())} ({faults}); {soak.missed} without their moment")
     print(f"  subjects that were purged and that a killed server brought back: {soak.came_back}")
     print(f"  sets of chunks left by calls of unknown outcome: {soak.left_unknown}")
+    for each in soak.history.operations:
+        if each.outcome == UNKNOWN:
+            print(f"  {each}")
     slow = [each for each in soak.history.operations if each.took > TIMEOUT / 2]
     print(f"  longest call: {soak.history.slowest:.1f} s", *slow, sep="\n    ")
 
