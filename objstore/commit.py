@@ -174,6 +174,7 @@ class Commit:
                     self._refuse(error)
             except NoRespondersError as error:
                 failure = error
+                self._patience = ACK_TIMEOUT  # there was no leader, not a slow one
                 self._bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
             except PermissionsViolationError as error:
                 failure = error

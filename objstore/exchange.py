@@ -15,6 +15,8 @@ __all__ = ["Exchange"]
 
 #: Seconds without an answer after which it is asked whether there will be one.
 _DOUBT = 1.0
+#: Seconds for each further answer when the stream has no leader: he alone answers some.
+_GRACE = 0.25
 
 
 class Exchange:
@@ -71,6 +73,10 @@ class Exchange:
                 self._deadline.extend()
                 self._waiting.remove(number)
                 yield number, message
+
+    def hasten(self) -> None:
+        """Give up soon: nobody may be there to answer the rest."""
+        self._deadline = Deadline(self._deadline.at_most(_GRACE))
 
     def settle(self, deadline: Deadline) -> None:
         """Wait for the answers, whatever they are, so that a purge comes last."""

@@ -262,13 +262,16 @@ def _exchange_once(
                         if not may_pass(error):
                             raise
                         failure = error
+                        if isinstance(error, NoRespondersError):
+                            exchange.hasten()
             except BaseException:
                 exchange.settle(Deadline(deadline.aftermath().at_most(_MAX_SETTLE) / 2))
                 raise
     except ObjStoreError as error:
         if not may_pass(error):
             raise
-        return error
+        # That the time is up says less than what it was spent on.
+        return failure if failure and isinstance(error, RequestTimeoutError) else error
     return failure
 
 

@@ -432,6 +432,23 @@ def test_status_that_passes_is_waited_for(status: str) -> None:
         assert run(bucket) == Committed(2, (OLD_NUID,))
 
 
+@pytest.mark.slow
+def test_answer_that_is_lost_after_an_election_is_not_waited_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """That nobody led for a while does not make the leader a slow one."""
+    monkeypatch.setattr(commit_module, "ACK_TIMEOUT", 0.1)
+
+    def refuse_five_times(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] <= 5:
+            conn.reply(command, headers=b"NATS/1.0 503\r\n\r\n")
+        elif fake.count["meta"] > 6:
+            go_on()
+
+    with scripted(meta=refuse_five_times) as (fake, bucket):
+        assert run(bucket, timeout=2.5) == Committed(2, (OLD_NUID,))
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [("503", NoRespondersError), ("10008", JetStreamError), ("10167", JetStreamError)],

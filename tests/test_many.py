@@ -299,6 +299,22 @@ def test_what_is_refused_for_the_moment_is_sent_again(
         assert [store.get_bytes(f"{number}") for number in range(5)] == [b"new"] * 5
 
 
+@pytest.mark.slow
+def test_nobody_waits_for_a_leader_that_is_gone() -> None:
+    """The chunk is refused, and the question what it replaces is not answered at all."""
+
+    def refuse(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if bucket.count["get"] > 4:
+            go_on()
+        elif "Nats-Msg-Id" in command.headers:
+            conn.reply(command, headers=b"NATS/1.0 503\r\n\r\n")
+
+    bucket = FakeBucket(chunk=refuse, get=refuse)
+    with FakeServer(bucket) as server, bucket.open(server) as store:
+        store.put_many({"a": b"a", "b": b"b"}, timeout=2)
+        assert bucket.count["chunk"] == 6
+
+
 @pytest.mark.parametrize("by_id", [True, False])
 def test_chunk_whose_ack_is_lost_is_stored_once(
     monkeypatch: pytest.MonkeyPatch, by_id: bool
