@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -48,6 +49,8 @@ LINEAGE = "Objstore-Lineage"
 _MAX_LINEAGE = 32
 _OWN_ID = re.compile(rb"\r\nNats-Msg-Id: *([\w.-]+)\r\n")
 _OLDER_IDS = re.compile(rb"\r\nObjstore-Lineage: *([\w. -]+)\r\n")
+#: Nanoseconds since 1970 of times as servers count them: in 63 bits.
+_MAX_TIME = 1 << 63
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
 #: Seconds to wait for the answer to the first purge, and so many more for each later one.
@@ -288,10 +291,14 @@ class Bucket:
         Raises:
             BadObjectMetaError: If it cannot be used.
         """
-        try:
-            mtime = message.stored_at
-        except (ValueError, OverflowError) as error:
-            raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
+        mtime: datetime | int
+        if isinstance(message.time, int) and 0 < message.time < _MAX_TIME:
+            mtime = message.time
+        else:
+            try:
+                mtime = message.stored_at
+            except (ValueError, OverflowError) as error:
+                raise ProtocolError(f"the server gives {message.time!r:.60} as a time") from error
         info = decode_info(
             self.name,
             name,

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 from objstore import naming
@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 #: Objects that one direct get can list, and the code of the refusal of more (nats-server).
 _MAX_SNAPSHOT = 1024
 _TOO_MANY = 413
+#: Bytes of a meta: with it comes how many may be asked for at once.
+_META_SIZE = 256
 #: Messages that are asked for at once, one by one.
 _BATCH = 512
 #: Seconds without a message after which a snapshot is given up.
@@ -89,13 +91,18 @@ class Horizon:
 
 def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
     """Yield the last message of every meta subject, whatever it holds, in order."""
-    yield from newest(_messages(bucket, deadline))
+    yield from newest(chain.from_iterable(_pages(bucket, deadline)))
 
 
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
+    infos = _newest(_decoded(bucket, deadline)).values()
+    if not any(info.subject for info in infos):
+        # All of them are where their names belong, and so no name is there twice.
+        yield from infos
+        return
     found: dict[str, ObjectInfo] = {}
-    for info in _newest(_decoded(bucket, deadline)).values():
+    for info in infos:
         shown = found.get(info.name)
         if shown is None:
             found[info.name] = info
@@ -122,12 +129,14 @@ def iterate_names(bucket: Bucket, deadline: Deadline) -> Iterator[str]:
 
 def _decoded(bucket: Bucket, deadline: Deadline) -> Iterator[tuple[str, ObjectInfo | None]]:
     """Yield subject and info of every meta; None for one that cannot be read."""
-    for message in _messages(bucket, deadline):
-        bucket.session.saw(message.subject, message.stream_seq, listed=True)
-        yield message.subject, decode_or_skip(bucket, message)
+    for messages in _pages(bucket, deadline):
+        for message in messages if bucket.replicated else ():
+            bucket.session.saw(message.subject, message.stream_seq, listed=True)
+        for message in messages:
+            yield message.subject, decode_or_skip(bucket, message)
 
 
-def _messages(bucket: Bucket, deadline: Deadline) -> Iterable[StreamMessage]:
+def _pages(bucket: Bucket, deadline: Deadline) -> Iterable[list[StreamMessage]]:
     """Return every meta that there is, in order; of a subject there may be several."""
     try:
         messages = _snapshot(bucket, deadline)
@@ -137,7 +146,7 @@ def _messages(bucket: Bucket, deadline: Deadline) -> Iterable[StreamMessage]:
         return _consume(bucket, deadline)
     if messages is None:
         messages = bucket.js.persist(lambda: list(_fetch(bucket, deadline)), deadline)
-    return sorted(messages, key=lambda message: message.stream_seq)
+    return [sorted(messages, key=lambda message: message.stream_seq)]
 
 
 def _newest(items: Iterable[tuple[str, _T | None]]) -> dict[str, _T]:
@@ -242,8 +251,8 @@ def _fetch(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
                         yield message
 
 
-def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
-    """Yield every meta message that there is."""
+def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[list[StreamMessage]]:
+    """Yield every meta message that there is, as many at a time as come together."""
     horizon = Horizon()
     patience = Deadline(deadline.timeout)
     with bucket_errors(bucket.name):
@@ -252,17 +261,16 @@ def _consume(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
             bucket.stream,
             naming.meta_subjects(bucket.name),
             deadline,
+            message_size=_META_SIZE,
             until_empty=True,
         )
         try:
             while True:
-                message = consumer.next(deadline.remaining())
-                if message is not None:
+                messages = consumer.page(deadline.remaining())
+                if messages:
                     deadline.extend()
                     patience.extend()
-                    while message is not None:
-                        yield message
-                        message = consumer.ready()
+                    yield messages
                     continue
                 if not consumer.exhausted or patience.expired:
                     raise _no_progress(bucket, deadline)

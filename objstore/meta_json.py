@@ -8,6 +8,7 @@ headers in three shapes, links at the top level.
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -15,19 +16,15 @@ from objstore import naming
 from objstore.checks import MAX_SIZE, MAX_UINT32
 from objstore.core.fields import parse_fields
 from objstore.errors import BadObjectMetaError, shorten
-from objstore.models import ObjectInfo, ObjectLink
+from objstore.models import MTIME_NS, ObjectInfo, ObjectLink
 
 __all__ = ["decode_info", "decode_metadata", "encode_info"]
 
 #: Fields of a stored meta that `ObjectInfo` holds; the rest is kept as it is.
-_KNOWN_FIELDS = frozenset(
-    {
-        *("name", "description", "headers", "metadata", "options", "bucket", "nuid"),
-        *("size", "chunks", "digest", "deleted", "mtime", "link"),
-    }
+_USUAL_FIELDS = frozenset(
+    {"name", "options", "bucket", "nuid", "size", "chunks", "digest", "mtime", "link"}
 )
-
-
+_KNOWN_FIELDS = _USUAL_FIELDS | {"description", "headers", "metadata", "deleted"}
 _KNOWN_OPTIONS = frozenset({"link", "max_chunk_size"})
 
 
@@ -44,7 +41,7 @@ def encode_info(info: ObjectInfo) -> bytes:
         return (
             f'{{"name":{_quote(info.name)},"options":{{"max_chunk_size":{info.chunk_size}}},'
             f'"bucket":"{info.bucket}","nuid":"{info.nuid}","size":{info.size},'
-            f'"chunks":{info.chunks},"digest":"{info.digest}"}}'
+            f'"chunks":{info.chunks},"digest":{_quote(info.digest)}}}'
         ).encode()
     options = dict(info.unknown.get("options", {}))
     if info.link is not None:
@@ -69,6 +66,16 @@ def encode_info(info: ObjectInfo) -> bytes:
     return _encode_json(fields).encode()
 
 
+#: The meta of a plain object as `encode_info` and nats.go write it: its texts are what they
+#: stand for, and its numbers within bounds. JSON written in any other way is parsed.
+_PLAIN_META = re.compile(
+    r'\{"name":"(TEXT+)","options":\{"max_chunk_size":([1-9][0-9]{0,8})\},"bucket":"TEXT*",'
+    r'"nuid":"([0-9A-Za-z]{22})","size":(0|[1-9][0-9]{0,17}),(?:"mtime":"TEXT*",)?'
+    r'"chunks":(0|[1-9][0-9]{0,8}),"digest":"(TEXT*)"\}'.replace(
+        "TEXT", r'[^"\\\0-\x1f\ud800-\udfff]'
+    )
+)
+
 _quote = json.encoder.encode_basestring  # as the encoder below does it
 _encode_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -78,7 +85,7 @@ def decode_info(
     name: str | None,
     payload: bytes,
     *,
-    mtime: datetime,
+    mtime: datetime | int,
     revision: int,
     block: bytes | None = None,
 ) -> ObjectInfo:
@@ -88,14 +95,34 @@ def decode_info(
     Args:
         name: Name that was asked for; it wins over the one in the JSON. None in listings,
             where only the JSON has it.
+        mtime: When it was stored, or the nanoseconds since 1970.
 
     Raises:
         BadObjectMetaError: If it cannot be used.
     """
+    plain = _PLAIN_META.fullmatch(payload.decode("utf-8", "surrogateescape"))
+    if plain is None:
+        found = _decode_any(bucket, name, payload)
+    else:
+        stored_name, chunk_size, nuid, size, chunks, digest = plain.groups()
+        found = {
+            "name": stored_name if name is None else name,
+            "nuid": nuid,
+            "size": int(size),
+            "chunks": int(chunks),
+            "digest": digest,
+            "chunk_size": int(chunk_size),
+        }
+    found["bucket"] = bucket
+    found["revision"] = revision
+    found[MTIME_NS if type(mtime) is int else "mtime"] = mtime
+    if block is not None:
+        found["block"] = block
+    return ObjectInfo.of_fields(found)
 
-    def bad(detail: str) -> BadObjectMetaError:
-        return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
+def _decode_any(bucket: str, name: str | None, payload: bytes) -> dict[str, Any]:
+    """Return the fields of an info that are in the JSON, and no more: there may be very many."""
     try:
         fields = parse_fields(payload)
         if b"\\u" in payload:
@@ -103,62 +130,64 @@ def decode_info(
             whole = json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace")
             fields = json.loads(whole)
     except ValueError as error:
-        raise bad("it is not JSON") from error
-    stored_name = fields.get("name")
+        raise _bad(bucket, name, "it is not JSON") from error
+    get = fields.get
     if name is None:
-        if not isinstance(stored_name, str) or not stored_name:
-            raise bad(f"its name is {shorten(stored_name)}")
-        name = stored_name
-    options = fields.get("options")
+        name = get("name")
+        if not isinstance(name, str) or not name:
+            raise _bad(bucket, None, f"its name is {shorten(name)}")
+    options = get("options")
     if not isinstance(options, dict):
         options = {}
-    link = options.get("link") or fields.get("link")
+    link = options.get("link") or get("link")
     link = None if link is None else _decode_link(link)
-    deleted = fields.get("deleted") is True
-    nuid = fields.get("nuid") or ""
+    nuid = get("nuid") or ""
     if not naming.is_nuid(nuid) and (nuid or link is None):
-        raise bad(f"its id is {shorten(nuid)}")
-    size, chunks = fields.get("size"), fields.get("chunks")
+        raise _bad(bucket, name, f"its id is {shorten(nuid)}")
+    size, chunks = get("size"), get("chunks")
     if type(size) is not int or type(chunks) is not int:
         # What is empty, in whatever way, is 0.
         size, chunks = (number if number is False else number or 0 for number in (size, chunks))
         for key, number in (("size", size), ("chunks", chunks)):
             if type(number) is not int:
-                raise bad(f"its {key} is {shorten(number)}")
+                raise _bad(bucket, name, f"its {key} is {shorten(number)}")
     if not 0 <= size <= MAX_SIZE:
-        raise bad(f"its size is {size}")
+        raise _bad(bucket, name, f"its size is {size}")
     if not 0 <= chunks <= MAX_UINT32:
-        raise bad(f"its chunks is {chunks}")
-    digest = fields.get("digest") or ""
+        raise _bad(bucket, name, f"its chunks is {chunks}")
+    digest = get("digest")
+    found: dict[str, Any] = {
+        "name": name,
+        "nuid": nuid,
+        "size": size,
+        "chunks": chunks,
+        "digest": digest if isinstance(digest, str) else "",
+    }
     chunk_size = options.get("max_chunk_size")
-    unknown = {}
-    if not fields.keys() <= _KNOWN_FIELDS:
+    if type(chunk_size) is int and 0 < chunk_size <= MAX_UINT32:
+        found["chunk_size"] = chunk_size
+    if link is not None:
+        found["link"] = link
+    if not fields.keys() <= _USUAL_FIELDS:
+        if get("deleted") is True:
+            found["deleted"] = True
+        description = get("description")
+        if isinstance(description, str):
+            found["description"] = description
+        found["headers"] = _decode_headers(get("headers"))
+        found["metadata"] = decode_metadata(get("metadata"))
         unknown = {key: value for key, value in fields.items() if key not in _KNOWN_FIELDS}
+        if unknown:
+            found["unknown"] = unknown
     if not options.keys() <= _KNOWN_OPTIONS:
-        unknown["options"] = {
+        found.setdefault("unknown", {})["options"] = {
             key: value for key, value in options.items() if key not in _KNOWN_OPTIONS
         }
-    description = fields.get("description")
-    return ObjectInfo.of_fields(
-        bucket=bucket,
-        name=name,
-        nuid=nuid,
-        size=size,
-        chunks=chunks,
-        digest=digest if isinstance(digest, str) else "",
-        mtime=mtime,
-        deleted=deleted,
-        description=description if isinstance(description, str) else "",
-        headers=_decode_headers(fields["headers"]) if "headers" in fields else {},
-        metadata=decode_metadata(fields["metadata"]) if "metadata" in fields else {},
-        link=link,
-        chunk_size=chunk_size if type(chunk_size) is int and 0 < chunk_size <= MAX_UINT32 else 0,
-        revision=revision,
-        unknown=unknown,
-        subject="",
-        alias="",
-        block=block,
-    )
+    return found
+
+
+def _bad(bucket: str, name: str | None, detail: str) -> BadObjectMetaError:
+    return BadObjectMetaError(bucket, name or "?", f"its meta cannot be used: {detail}")
 
 
 def _decode_link(fields: object) -> ObjectLink | None:

@@ -7,9 +7,9 @@ Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from objstore import naming
 from objstore.checks import (
@@ -20,11 +20,21 @@ from objstore.checks import (
     check_text,
 )
 from objstore.display import format_size, format_time, html_pairs, html_table
+from objstore.jetstream.messages import from_nanoseconds
 
-__all__ = ["DEFAULT_CHUNK_SIZE", "Listing", "ObjectInfo", "ObjectLink", "ObjectMeta"]
+__all__ = [
+    "DEFAULT_CHUNK_SIZE",
+    "MTIME_NS",
+    "Listing",
+    "ObjectInfo",
+    "ObjectLink",
+    "ObjectMeta",
+]
 
 #: Bytes per chunk when the caller does not choose (ADR-20, "Default Settings").
 DEFAULT_CHUNK_SIZE = 128 * 1024
+#: Key of an info's `mtime` that nobody has asked for yet.
+MTIME_NS = "_mtime_ns"
 #: Rows of a listing that a notebook shows.
 _SHOWN = 100
 
@@ -125,15 +135,30 @@ class ObjectInfo:
     block: bytes | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def of_fields(cls, **fields: Any) -> ObjectInfo:
-        """Return one of all its fields: in a listing the constructor's way takes too long."""
+    def of_fields(cls, fields: dict[str, Any]) -> ObjectInfo:
+        """
+        Return one that holds `fields`: in a listing the constructor's way takes too long.
+
+        Those that have a default may be left out, and `mtime` be a number of nanoseconds
+        since 1970 under the key `MTIME_NS`: nothing is made of them before somebody asks.
+        """
         info = cls.__new__(cls)
         object.__setattr__(info, "__dict__", fields)
         return info
 
+    if not TYPE_CHECKING:  # to checkers, no attribute but those above is there
+
+        def __getattr__(self, key):
+            """Make, once, what `of_fields` was not given."""
+            if key == "mtime" and MTIME_NS in self.__dict__:
+                return self.__dict__.setdefault(key, from_nanoseconds(self.__dict__[MTIME_NS]))
+            if key in _FACTORIES:
+                return self.__dict__.setdefault(key, _FACTORIES[key]())
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {key!r}")
+
     def with_fields(self, **fields: Any) -> ObjectInfo:
         """Return the same with other values: what `dataclasses.replace` does in ten times that."""
-        return self.of_fields(**{**vars(self), **fields})
+        return self.of_fields({**vars(self), **fields})
 
     @property
     def is_link(self) -> bool:
@@ -170,6 +195,11 @@ class ObjectInfo:
 
     def _repr_html_(self) -> str:
         return html_pairs(self.describe())
+
+
+_FACTORIES = {
+    each.name: each.default_factory for each in fields(ObjectInfo) if callable(each.default_factory)
+}
 
 
 class Listing(list[ObjectInfo]):

@@ -8,6 +8,7 @@ that a stored id like `>` never reaches a purge.
 from __future__ import annotations
 
 import base64
+import binascii
 import re
 from functools import lru_cache
 
@@ -149,7 +150,8 @@ def _meta_subject(bucket: str, name: str) -> str:
 
 def encode_name(name: str) -> str:
     """Return a name as it stands in subjects: in padded, URL-safe base64."""
-    return base64.urlsafe_b64encode(name.encode()).decode()
+    encoded = binascii.b2a_base64(name.encode(), newline=False).decode()
+    return encoded.replace("+", "-").replace("/", "_")
 
 
 def check_meta_subject(bucket: str, subject: str) -> str:

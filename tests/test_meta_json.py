@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import re
+from dataclasses import fields, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from objstore import meta_json
 from objstore.errors import BadObjectMetaError
 from objstore.meta_json import decode_info, encode_info
 from objstore.models import ObjectInfo, ObjectLink
@@ -316,3 +318,64 @@ def test_unknown_fields_are_kept() -> None:
 def test_huge_sizes_are_read(size: int) -> None:
     """They are numbers; nothing is allocated by them."""
     assert decode(meta(size=size)).size == size
+
+
+# The short way
+
+GO = b'"size":5,"mtime":"0001-01-01T00:00:00Z","chunks"'
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "is_plain"),
+    [
+        (b"", b"", True),
+        (b'"size":5,"chunks"', GO, True),  # as nats.go has it
+        (b'"name":"a"', '"name":"é, {[:]} \x7f"'.encode(), True),
+        (b'"size":5', b'"size":999999999999999999', True),
+        (b'"size":5', b'"size":9999999999999999999', False),
+        (b'"size":5', b'"size":05', False),
+        (b'"size":5', b'"size":5.0', False),
+        (b'"size":5', '"size":\u0665'.encode(), False),
+        (b'"chunks":1', b'"chunks":-1', False),
+        (b'"chunks":1', b'"chunks":4294967295', False),
+        (b"131072", b"0", False),
+        (b'"name":"a"', b'"name":""', False),
+        (b'"name":"a"', b'"name":"\\u0061"', False),
+        (b'"name":"a"', b'"name":"a\n"', False),
+        (b'"name":"a"', b'"name":"a\\"', False),
+        (b'"name":"a"', b'"name":"\xff"', False),
+        (b'"name":"a"', b'"name":"\xed\xa0\x80"', False),
+        (b'"name":"a"', b'"name":"a","name":"b"', False),
+        (b'"bucket":"b"', b'"bucket":"\x00"', False),
+        (NUID.encode(), b">", False),
+        (b'="}', b'=","deleted":true}', False),
+        (b'="}', b'=","metadata":{"a":"b"}}', False),
+        (b"}", b"}\n", False),
+        (b'{"name', b'{ "name', False),
+    ],
+)
+def test_short_way_leads_where_the_long_one_does(
+    monkeypatch: pytest.MonkeyPatch, old: bytes, new: bytes, is_plain: bool
+) -> None:
+    """What is in the usual form is not parsed as JSON; whatever else is, is."""
+    payload = encode_info(PLAIN).replace(old, new, 1)
+    text = payload.decode("utf-8", "surrogateescape")
+    assert (meta_json._PLAIN_META.fullmatch(text) is not None) == is_plain
+    found = []
+    for pattern in (meta_json._PLAIN_META, re.compile("(?!)")):
+        monkeypatch.setattr(meta_json, "_PLAIN_META", pattern)
+        try:
+            info = decode(payload, None)
+        except BadObjectMetaError as error:
+            found.append(str(error))
+        else:
+            found.append(repr([getattr(info, field.name) for field in fields(info)]))
+    assert found[0] == found[1]
+
+
+@given(st.text(min_size=1, alphabet=st.characters(exclude_categories=["Cs"])))
+def test_any_digest_is_written_as_text(text: str) -> None:
+    """It may come from elsewhere, and say what it likes."""
+    assert decode(encode_info(replace(PLAIN, digest=text))) == replace(
+        PLAIN, digest=text, revision=7
+    )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import pickle
-from dataclasses import FrozenInstanceError, fields, replace
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, asdict, fields, replace
 from datetime import datetime, timezone
 from types import MappingProxyType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from objstore.errors import InvalidNameError
-from objstore.models import ObjectInfo, ObjectLink, ObjectMeta
+from objstore.models import MTIME_NS, ObjectInfo, ObjectLink, ObjectMeta
 
 INFO = ObjectInfo(
     bucket="b",
@@ -121,7 +122,27 @@ def test_info_has_the_meta_it_was_stored_with() -> None:
 
 
 def test_info_of_fields_is_like_any_other() -> None:
-    same = ObjectInfo.of_fields(**{one.name: getattr(INFO, one.name) for one in fields(INFO)})
+    same = ObjectInfo.of_fields({one.name: getattr(INFO, one.name) for one in fields(INFO)})
     assert same == INFO and repr(same) == repr(INFO) and vars(same) == vars(INFO)
     with pytest.raises(FrozenInstanceError):
         same.size = 6  # type: ignore[misc]
+
+
+def pickled(info: ObjectInfo) -> Any:
+    return pickle.loads(pickle.dumps(info))
+
+
+@pytest.mark.parametrize("change", [lambda info: info, copy.copy, copy.deepcopy, pickled, replace])
+def test_info_of_few_fields_makes_the_rest_when_asked(change: Callable[[Any], Any]) -> None:
+    """And of each its own."""
+    given = {"bucket": "b", "name": "a", "nuid": "x", "size": 5, "chunks": 1, "digest": "d"}
+    count = 1_700_000_000_123_456_789
+    info = change(ObjectInfo.of_fields({**given, MTIME_NS: count}))
+    time = datetime(2023, 11, 14, 22, 13, 20, 123456, timezone.utc)
+    assert info == ObjectInfo(**given, mtime=time)  # type: ignore[arg-type]
+    assert info.mtime is info.mtime == time
+    assert info.headers is info.headers == {} and info.headers is not info.metadata
+    assert asdict(info.with_fields(size=6)) == {**asdict(info), "size": 6}
+    for wrong in ("size_", "_factories"):
+        with pytest.raises(AttributeError, match=wrong):
+            getattr(info, wrong)

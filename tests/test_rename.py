@@ -8,6 +8,7 @@ import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -83,7 +84,7 @@ def test_rename(store: ObjectStore, raw: RawBucket) -> None:
     assert renamed.metadata == {"k": "v"}
     info = store.get_info("b")
     assert (info, info.revision) == (
-        renamed.__class__(**{**vars(renamed), "mtime": info.mtime}),
+        replace(renamed, mtime=info.mtime),
         renamed.revision,
     )
     assert contents(store) == {"b": DATA}

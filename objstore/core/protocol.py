@@ -91,6 +91,8 @@ class ServerErr(NamedTuple):
     text: str
 
 
+#: How a header block begins that says no status: nearly all.
+_NO_STATUS = b"NATS/1.0\r\n"
 _NO_HEADERS = HeaderBlock(None, "", {})
 
 
@@ -121,7 +123,8 @@ class Message:
         self.reply = reply
         self.payload = payload
         self.block = block
-        self.status = None if block is None else parse_status(block)
+        is_plain = block is None or block.startswith(_NO_STATUS)
+        self.status = None if is_plain or block is None else parse_status(block)
 
     def __repr__(self) -> str:
         return f"<Message {shorten(self.subject)}, {len(self.payload)} bytes>"
@@ -242,8 +245,26 @@ class Parser:
             match = _MESSAGE_LINE.match(self._buffer, self._start, self._end)
             if match is not None:
                 _, subject, sid, reply, header, size = match.groups()
-                self._start = match.end()
-                self._begin_message(subject, int(sid), reply, int(header or 0), int(size))
+                self._start = start = match.end()
+                total, split = int(size), int(header or 0)
+                end = start + total
+                if split <= total < _COPY_BELOW and end + 2 <= self._end:
+                    # A small message that has come: of such there may be very many.
+                    if not self._buffer.startswith(b"\r\n", end):
+                        raise _misplaced_end()
+                    data = self._view[start:end].tobytes()
+                    events.append(
+                        Message(
+                            subject.decode("utf-8", "surrogateescape"),
+                            int(sid),
+                            reply.decode("utf-8", "surrogateescape") if reply else "",
+                            data[split:],
+                            data[:split] if split else None,
+                        )
+                    )
+                    self._start = end + 2
+                    continue
+                self._begin_message(subject, int(sid), reply, split, total)
                 continue
             line = self._take_line()
             if line is None:
@@ -306,7 +327,7 @@ class Parser:
         start = self._start
         end = start + self._size
         if not self._buffer.startswith(b"\r\n", end - 2, end):
-            raise ProtocolError("a payload does not end where its size says")
+            raise _misplaced_end()
         block = bytes(self._view[start : start + header]) if header else None
         payload: Buffer = self._view[start + header : end - 2]
         if len(payload) < _COPY_BELOW:
@@ -314,6 +335,10 @@ class Parser:
             payload = bytes(payload)
         self._start, self._head, self._size = end, None, 0
         return Message(subject, sid, reply, payload, block)
+
+
+def _misplaced_end() -> ProtocolError:
+    return ProtocolError("a payload does not end where its size says")
 
 
 def _parse_number(digits: bytes, line: bytes) -> int:

@@ -110,15 +110,18 @@ class Routes:
         """Return which messages are for which queue; those for nobody are left out."""
         batches: dict[MessageQueue, list[Message]] = {}
         start = len(self._prefix)
+        key: str | int | None = None
+        batch: list[Message] = []  # of what has that key
         for message in messages:
-            sid = message.sid
-            waiting: MessageQueue | None
-            if sid == self._shared_sid:
-                waiting = self._inboxes.get(message.subject[start:].partition(".")[0])
-            else:
-                waiting = self._subscriptions.get(sid) or self._inboxes.get(sid)
-            if waiting is not None:
-                batches.setdefault(waiting, []).append(message)
+            before, key = key, message.sid
+            if key == self._shared_sid:
+                key = message.subject[start:].partition(".")[0]
+            if key != before:
+                waiting: MessageQueue | None = self._inboxes.get(key)
+                if waiting is None and isinstance(key, int):
+                    waiting = self._subscriptions.get(key)
+                batch = [] if waiting is None else batches.setdefault(waiting, [])
+            batch.append(message)
         return batches
 
     def waiting_for(self, subject: str, *, subscribing: bool) -> list[MessageQueue]:

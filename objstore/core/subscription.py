@@ -57,8 +57,7 @@ class MessageQueue:
 
     def deliver(self, batch: list[Message]) -> None:
         """Hand over messages that came together: one wake-up for all of them."""
-        for message in batch:
-            self._delivered += len(message.payload) + _OVERHEAD
+        self._delivered += _size(batch)
         if self._delivered - self._taken > self._limit and self._failure is None:
             self._overflow()
         if self._failure is None:
@@ -82,13 +81,12 @@ class MessageQueue:
         """Whether no more messages will be handed over."""
         return self._failure is not None
 
-    def ready(self) -> Message | None:
-        """Take the next message of a batch that `next` has begun; None at its end."""
-        if not self._current:
-            return None
-        message = self._current.popleft()
-        self._taken += len(message.payload) + _OVERHEAD
-        return message
+    def rest(self) -> list[Message]:
+        """Take what is left of a batch that `next` has begun."""
+        messages = list(self._current)
+        self._current.clear()
+        self._taken += _size(messages)
+        return messages
 
     @property
     def failure(self) -> ObjStoreError | None:
@@ -120,6 +118,10 @@ class MessageQueue:
         message = self._current.popleft()
         self._taken += len(message.payload) + _OVERHEAD
         return message
+
+
+def _size(messages: list[Message]) -> int:
+    return sum([len(message.payload) for message in messages]) + _OVERHEAD * len(messages)
 
 
 class Subscription(MessageQueue):

@@ -209,12 +209,19 @@ class OrderedConsumer:
             self._requests += asked
             self._silence.extend()  # we may have been busy with what the last one brought
 
-    def ready(self) -> StreamMessage | None:
-        """Return the next message if it came with the last one; the quick way to `next`."""
-        if self.exhausted or self._lost or len(self._requests) < self._most_requests:
-            return None
-        answer = self._inbox.ready()
-        return None if answer is None else self._take(answer)
+    def page(self, timeout: float | None) -> list[StreamMessage]:
+        """Return the next message and those that came with it; none where `next` has none."""
+        first = self.next(timeout)
+        if first is None:
+            return []
+        messages = [first]
+        for answer in self._inbox.rest():
+            message = self._take(answer)
+            if message is not None:
+                messages.append(message)
+            elif self._lost:
+                break  # a gap: what is behind it will come again
+        return messages
 
     def next(self, timeout: float | None) -> StreamMessage | None:
         """

@@ -24,6 +24,7 @@ __all__ = [
     "from_api",
     "from_consumer",
     "from_direct",
+    "from_nanoseconds",
     "parse_time",
 ]
 
@@ -66,8 +67,21 @@ class StreamMessage(NamedTuple):
     def stored_at(self) -> datetime:
         """When it was stored; aware, UTC, in whole microseconds."""
         if isinstance(self.time, int):
-            return _EPOCH + timedelta(microseconds=self.time // 1000)
+            return from_nanoseconds(self.time)
         return parse_time(self.time)
+
+
+def from_nanoseconds(count: int) -> datetime:
+    """
+    Return the moment so many nanoseconds after the beginning of 1970; aware, UTC.
+
+    Raises:
+        OverflowError: If it is beyond the year 9999.
+    """
+    return _EPOCH + timedelta(microseconds=count // 1000)
+
+
+_new_tuple = tuple.__new__
 
 
 def parse_time(text: str) -> datetime:
@@ -163,14 +177,17 @@ def from_consumer(message: Message) -> StreamMessage:
     Raises:
         ProtocolError: If it has another form.
     """
-    tokens = message.reply.split(".")
+    reply = message.reply
+    tokens = reply.split(".")
     first = 5 if len(tokens) == 9 else 7
-    if len(tokens) < first + 4 or not message.reply.startswith("$JS.ACK."):
-        raise ProtocolError(f"the reply subject of a consumer is {shorten(message.reply)}")
+    if len(tokens) < first + 4 or not reply.startswith("$JS.ACK."):
+        raise ProtocolError(f"the reply subject of a consumer is {shorten(reply)}")
     try:
-        stream_seq, consumer_seq, time, pending = map(int, tokens[first : first + 4])
-        return StreamMessage(
-            message.subject, stream_seq, message.payload, pending, time, consumer_seq, message.block
-        )
+        seq, consumer_seq, time, pending = map(int, tokens[first : first + 4])
     except ValueError as error:
-        raise ProtocolError(f"the reply subject {shorten(message.reply)} has no number") from error
+        raise ProtocolError(f"the reply subject {shorten(reply)} has no number") from error
+    # As its constructor does, in half the time.
+    return _new_tuple(
+        StreamMessage,
+        (message.subject, seq, message.payload, pending, time, consumer_seq, message.block),
+    )

@@ -446,8 +446,19 @@ def test_consumer_is_asked_for_as_it_should_be() -> None:
     assert pull["expires"] > pull["idle_heartbeat"] > 0 and "no_wait" not in pull
 
 
+def take_pages(consumer: OrderedConsumer, count: int) -> list[int]:
+    """As `take`, as many at a time as come together."""
+    found: list[int] = []
+    while len(found) < count:
+        found += map(number, consumer.page(TIMEOUT))
+    return found
+
+
+@pytest.mark.parametrize("take", [take, take_pages])
 @pytest.mark.parametrize("order", [[0, 2], [0, 0, 1, 2], [1, 2], [0, 2, 1], [2, 1, 0]])
-def test_gap_makes_a_new_consumer(order: list[int]) -> None:
+def test_gap_makes_a_new_consumer(
+    order: list[int], take: Callable[[OrderedConsumer, int], list[int]]
+) -> None:
     """Behind the last message that was in its place."""
 
     def stumble(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
