@@ -315,6 +315,8 @@ class Owner:
         script = "\n".join(
             [
                 "import os, signal, sys",
+                # Whoever runs the tests may ignore it, and children inherit that.
+                "if hasattr(signal, 'SIGHUP'): signal.signal(signal.SIGHUP, signal.SIG_DFL)",
                 "from objstore.server import LocalServer",
                 "server = LocalServer()",
                 "print(server.port, server.directory, flush=True)",
