@@ -173,10 +173,10 @@ def sweep(raw: RawBucket) -> Sweep:
         objects[name] = digest_of(b"".join(chunks))
         if (len(chunks), sum(map(len, chunks))) != (meta.get("chunks"), meta.get("size")):
             unreadable[name] = (
-                f"{len(chunks)} of {meta['chunks']} chunks, "
-                f"{sum(map(len, chunks))} of {meta['size']} bytes"
+                f"{len(chunks)} of {meta.get('chunks')} chunks, "
+                f"{sum(map(len, chunks))} of {meta.get('size')} bytes"
             )
-        elif objects[name] != meta["digest"]:
+        elif objects[name] != meta.get("digest"):
             unreadable[name] = "its digest is another"
     orphans = {nuid: count for nuid, count in raw.chunks.items() if nuid not in live}
     return Sweep(objects, unreadable, orphans)
