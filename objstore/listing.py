@@ -48,6 +48,8 @@ _MAX_SNAPSHOT = 1024
 _TOO_MANY = 413
 #: Bytes of a meta: with it comes how many may be asked for at once.
 _META_SIZE = 256
+#: Dots in the subject of a meta that belongs to a name.
+_META_DOTS = 3
 #: Messages that are asked for at once, one by one.
 _BATCH = 512
 #: Seconds without a message after which a snapshot is given up.
@@ -97,8 +99,7 @@ def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
     infos = _newest(_decoded(bucket, deadline)).values()
-    if not any(info.subject for info in infos):
-        # All of them are where their names belong, and so no name is there twice.
+    if len({info.name for info in infos}) == len(infos):
         yield from infos
         return
     found: dict[str, ObjectInfo] = {}
@@ -120,11 +121,18 @@ def iterate_names(bucket: Bucket, deadline: Deadline) -> Iterator[str]:
     Of each no more than that is held, however many there are. A name that does not lead to
     its object, for another client has stored that elsewhere, is none.
     """
-    names = _newest(
-        (subject, None if info is None or info.deleted or info.subject else info.name)
-        for subject, info in _decoded(bucket, deadline)
-    )
-    yield from names.values()
+    names: dict[str, None] = {}
+    for subject, info in _decoded(bucket, deadline):
+        if subject.count(".") != _META_DOTS:
+            continue  # belongs to no name
+        if info is None or info.subject:
+            names.pop(naming.name_of(subject) or "", None)
+            continue
+        # Out and in again, so that the order is that of the last change.
+        names.pop(info.name, None)
+        if not info.deleted:
+            names[info.name] = None
+    yield from names
 
 
 def _decoded(bucket: Bucket, deadline: Deadline) -> Iterator[tuple[str, ObjectInfo | None]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from objstore import listing
+from objstore import listing, naming
 from objstore.client import Client
 from objstore.core.deadline import Deadline
 from objstore.errors import JetStreamError
@@ -172,3 +173,20 @@ def test_listing_needs_no_room(
     store.put("a", bytes(9_000))
     assert len(call(store)) == 1
     client.delete_object_store(bucket)
+
+
+def test_names_are_those_that_lead_to_objects(listed: ObjectStore, raw: RawBucket) -> None:
+    """Whatever is stored where, each of them once, and none that is gone."""
+    for name in "abcde":
+        listed.put(name, b"x")
+    fields = raw.meta("a")
+    subject = naming.meta_subject(listed.bucket, "b")
+    raw.put_meta("b", {**fields, "name": "a"})  # stored where another name belongs
+    raw.put_meta("c", b"{")
+    listed.delete("d")
+    deeper = subject.replace(".M.", ".M.x.")
+    raw.publish(deeper, json.dumps({**fields, "name": "b"}).encode())
+    assert list(listed) == ["a", "e"]
+    listed.put("b", b"again")
+    assert list(listed) == ["a", "e", "b"]
+    assert names(listed) == ["a", "e", "b"]
