@@ -104,6 +104,19 @@ class Cluster:
         number = name.rpartition("-")[2]
         return self.nodes[int(number)] if number else None
 
+    def wait_for_leader(self, client: Client, stream: str, *others: Node) -> Node:
+        """Return the node that leads a stream, as soon as there is one; not one of `others`."""
+        found: list[Node] = []
+
+        def ask() -> bool:
+            node = self.leader(client, stream)
+            if node is not None and node not in others:
+                found.append(node)
+            return bool(found)
+
+        wait_until(ask, READY_TIMEOUT)
+        return found[0]
+
     def heal(self) -> None:
         """Have all servers run again, and wait until they work together."""
         for node in self.nodes:

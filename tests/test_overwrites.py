@@ -21,6 +21,7 @@ from objstore.core.connection import Connection
 from objstore.core.options import make_options
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
+from tests.faults.tiers import by_tier
 from tests.helpers import wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 NAMES = [f"{number}" for number in range(60)]
 RATE = 2000
-LISTS = 100
+LISTS = by_tier(100, 5000)
 EVENTS = 800
 TIMEOUT = 20.0
 
@@ -66,6 +67,7 @@ def overwritten(server: LocalServer, store: ObjectStore, raw: RawBucket) -> Iter
             process.kill()
 
 
+@pytest.mark.timeout(by_tier(60, 900))
 @pytest.mark.parametrize("allow_direct", [True, False])
 def test_no_listing_misses_a_name(
     client: Client, overwritten: ObjectStore, raw: RawBucket, allow_direct: bool

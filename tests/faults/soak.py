@@ -37,7 +37,6 @@ from tests.faults.bench import sweep
 from tests.faults.history import ABSENT, OK, UNKNOWN, History, Operation
 from tests.faults.history import Client as Recorder
 from tests.faults.linearize import check_history
-from tests.helpers import wait_until
 from tests.node import Node
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket, digest_of
@@ -362,18 +361,11 @@ class Soak:
 
     def _kill_leader(self, victim: int, rng: random.Random) -> None:
         assert self._cluster is not None
-        found: list[Node] = []
         with Client(self._cluster.url) as client:
-
-            def ask() -> bool:
-                node = self._cluster.leader(client, f"OBJ_{BUCKET}")  # type: ignore[union-attr]
-                found.extend([node] if node is not None else [])
-                return bool(found)
-
-            wait_until(ask, 20)
-        found[-1].kill()
+            leader = self._cluster.wait_for_leader(client, f"OBJ_{BUCKET}")
+        leader.kill()
         time.sleep(rng.uniform(0, 3))
-        found[-1].start()
+        leader.start()
         self._cluster.heal()
 
     # The verdict

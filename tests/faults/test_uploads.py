@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from objstore.client import Client
-from objstore.errors import NoRespondersError, RequestTimeoutError
+from objstore.errors import NoRespondersError, PreconditionFailedError, RequestTimeoutError
 from objstore.models import ObjectInfo
 from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.cluster import Cluster
+from tests.faults.tiers import by_tier
 from tests.helpers import pattern, wait_until
 from tests.raw_bucket import RawBucket
 
@@ -115,6 +119,38 @@ def test_leader_that_is_paused(cluster: Cluster, store: ObjectStore, is_near: bo
     finally:
         wake.join()
     check(store, info)
+
+
+@pytest.mark.timeout(by_tier(60, 600))
+def test_one_of_eight_wins_while_leaders_step_down(cluster: Cluster, store: ObjectStore) -> None:
+    """Each time exactly one, who knows it, and nothing is left of the others."""
+    barrier = threading.Barrier(9, timeout=60)
+    raw = RawBucket(store._bucket.js.connection, "b")
+
+    def put(there: ObjectStore, name: str, number: int) -> ObjectInfo | None:
+        barrier.wait()
+        try:
+            return there.put(name, pattern(10_000 + number), chunk_size=1000, if_absent=True)
+        except PreconditionFailedError:
+            return None
+
+    def step_down() -> None:
+        barrier.wait()
+        with contextlib.suppress(NoRespondersError, RequestTimeoutError):
+            raw.call("STREAM.LEADER.STEPDOWN.%", {})
+
+    with ExitStack() as stack, ThreadPoolExecutor(8) as pool:
+        clients = [stack.enter_context(Client(cluster.nodes[n % 3].url)) for n in range(8)]
+        stores = [client.object_store("b") for client in clients]
+        for turn in range(by_tier(5, 200)):
+            name = f"contest-{turn}"
+            puts = [pool.submit(put, there, name, n) for n, there in enumerate(stores)]
+            step_down()
+            infos = [one.result(60) for one in puts]
+            ((number, winner),) = [(n, info) for n, info in enumerate(infos) if info is not None]
+            assert store.get_info(name).nuid == winner.nuid
+            assert store.get_bytes(name) == pattern(10_000 + number)
+    wait_until(lambda: set(raw.chunks) == {info.nuid for info in store.list()})
 
 
 def near(cluster: Cluster, store: ObjectStore, *, is_near: bool) -> tuple[LocalServer, Client]:
