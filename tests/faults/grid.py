@@ -167,6 +167,10 @@ class Cell:
             self.problems += found.problems[len(found.unreadable) :]
         elif isinstance(injection, ProcessInjection) and len(found.orphans) > 1:
             self.problems.append(f"{len(found.orphans)} sets of orphans for one kill")
+        if found.orphans and isinstance(injection, ProcessInjection):
+            self.bench.other.sweep(min_age=0, dry_run=False)
+            if sweep(self.bench.raw).orphans:
+                self.problems.append("a sweep leaves orphans")
         if error is None:
             allowed = [after]
         elif isinstance(error, (OutcomeUnknownError, KeyboardInterrupt)):
