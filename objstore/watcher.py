@@ -16,7 +16,13 @@ from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
-from objstore.errors import BucketNotFoundError, ConnectionLostError, RequestTimeoutError
+from objstore.errors import (
+    BucketNotFoundError,
+    ConnectionLostError,
+    ObjStoreError,
+    RequestTimeoutError,
+)
+from objstore.jetstream.api import may_pass
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.messages import StreamMessage
 from objstore.listing import Horizon, decode_or_skip, newest
@@ -28,6 +34,8 @@ __all__ = ["ObjectWatcher"]
 #: each time that nothing comes, up to a limit.
 _LAG = 0.001
 _MAX_LAG = 0.25
+#: Seconds that a leader gets to answer, before it is seen whether anybody still waits for that.
+_PATIENCE = 1.0
 
 
 class ObjectWatcher:
@@ -169,12 +177,13 @@ class ObjectWatcher:
     def _is_end(self, deadline: Deadline) -> bool:
         """Whether this really is all that was there: as in a listing, the leader says so."""
         try:
-            last = self._bucket.last_meta_seq(deadline)
+            last = self._bucket.last_meta_seq(Deadline(deadline.at_most(_PATIENCE)))
             return self._horizon.is_reached(self._consumer.stream_seq, last)
-        except ConnectionLostError:
-            if self._bucket.js.connection.state is State.CLOSED:
+        except ObjStoreError as error:
+            is_over = deadline.expired or self._bucket.js.connection.state is State.CLOSED
+            if is_over or not may_pass(error):
                 raise
-            return False  # the next connection will tell
+            return False  # the next leader, or connection, will tell
 
     def _show(self, message: StreamMessage) -> None:
         self._bucket.session.saw(message.subject, message.stream_seq, listed=True)

@@ -301,6 +301,37 @@ def test_stop_ends_it_from_another_thread(store: ObjectStore, raw: RawBucket, wa
     wait_until(lambda: raw.consumers == 0)
 
 
+@pytest.mark.slow
+def test_stop_ends_it_while_the_leader_is_asked_where_the_end_is(
+    server: LocalServer, store: ObjectStore
+) -> None:
+    """There may be no leader to answer, for as long as it takes."""
+    store.put("a", b"x")
+    with Proxy(server.port) as proxy, Client(proxy.url) as client, ThreadPoolExecutor() as pool:
+        watcher = client.object_store(store.bucket).watch()
+        asked = proxy.on(b"$JS.API.STREAM.MSG.GET.", proxy.hold_c2s, before=True)
+        waiting = pool.submit(list, watcher)
+        assert asked.wait(TIMEOUT)
+        watcher.stop()
+        try:
+            assert waiting.result(TIMEOUT) == []
+        finally:
+            proxy.release_c2s()
+
+
+@pytest.mark.slow
+def test_leader_that_does_not_answer_ends_no_watch(server: LocalServer, store: ObjectStore) -> None:
+    """Only `next`, at its timeout."""
+    store.put("a", b"x")
+    with Proxy(server.port) as proxy, Client(proxy.url) as client:
+        with client.object_store(store.bucket).watch() as watcher:
+            proxy.on(b"$JS.API.STREAM.MSG.GET.", proxy.hold_c2s, before=True)
+            with pytest.raises(RequestTimeoutError):
+                watcher.next(1.2)
+            proxy.release_c2s()
+            assert [describe(watcher.next(TIMEOUT)), watcher.next(TIMEOUT)] == ["a", None]
+
+
 def test_loop_may_stop_itself(store: ObjectStore, raw: RawBucket) -> None:
     store.put("a", b"x")
     seen = []
