@@ -1,4 +1,4 @@
-"""Many requests about a bucket at once, from one thread: all go out in one write."""
+"""Many requests about a bucket at once, from one thread: a few writes take all of them out."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from objstore.bucket import Bucket
 from objstore.core.deadline import Deadline
+from objstore.core.headers import encode_headers
 from objstore.core.protocol import Buffer, Message
 from objstore.core.subscription import Inbox
 from objstore.errors import ObjStoreError, RequestTimeoutError
@@ -17,6 +18,8 @@ __all__ = ["Exchange"]
 _DOUBT = 1.0
 #: Seconds for each further answer when the stream has no leader: he alone answers some.
 _GRACE = 0.25
+#: Requests that go out in one write: while more are made ready the server is at work on them.
+_WRITE = 32
 
 
 class Exchange:
@@ -32,7 +35,8 @@ class Exchange:
         self._connection = bucket.js.connection
         self._deadline = deadline
         self._inbox: Inbox = self._connection.inbox(deadline)
-        self._buffers: list[Buffer] = []
+        self._max_payload = self._inbox.link.max_payload
+        self._messages: list[Buffer] = []
         self._waiting: set[int] = set()
 
     def __enter__(self) -> Exchange:
@@ -48,16 +52,38 @@ class Exchange:
         payload: Buffer,
         headers: dict[str, str] | None = None,
     ) -> None:
-        """Add a request."""
+        """
+        Add a request; with others before it, it is sent.
+
+        Args:
+            subject: As `naming` and the API make it: it is not looked at.
+
+        Raises:
+            ValueError: If the message is too large for the server.
+        """
         reply = self._inbox.subject(number)
-        self._buffers += self._connection.encode(subject, payload, reply, headers, self._deadline)
+        block = encode_headers(headers) if headers else b""
+        size = len(block) + len(payload)
+        if size > self._max_payload:
+            raise ValueError(
+                f"a message of {size} bytes is larger than the server's max_payload, "
+                f"{self._max_payload}"
+            )
+        if block:
+            line = f"HPUB {subject} {reply} {len(block)} {size}\r\n"
+        else:
+            line = f"PUB {subject} {reply} {size}\r\n"
+        self._messages.append(b"".join([line.encode(), block, payload, b"\r\n"]))
         self._inbox.published.add(subject)
         self._waiting.add(number)
+        if len(self._messages) == _WRITE:
+            self.send()
 
     def send(self) -> None:
         """Send what was added."""
-        if self._buffers:
-            self._connection.send(self._buffers, self._deadline, link=self._inbox.link)
+        if self._messages:
+            messages, self._messages = self._messages, []
+            self._connection.send(messages, self._deadline, link=self._inbox.link)
 
     def answers(self) -> Iterator[tuple[int, Message]]:
         """Yield number and answer of every request, as they come."""

@@ -31,7 +31,7 @@ from objstore.errors import (
     RequestTimeoutError,
 )
 from objstore.exchange import Exchange
-from objstore.jetstream.api import encode_body, message_or_none
+from objstore.jetstream.api import encode_last_by_subject, message_or_none
 from objstore.jetstream.consumer import OrderedConsumer
 from objstore.jetstream.direct import DirectGet
 from objstore.jetstream.messages import StreamMessage
@@ -251,7 +251,7 @@ def _fetch(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]:
         while batch := list(islice(subjects, _BATCH)):
             with Exchange(bucket, deadline) as exchange:
                 for number, subject in enumerate(batch):
-                    exchange.add(number, ask_last, encode_body({"last_by_subj": subject}))
+                    exchange.add(number, ask_last, encode_last_by_subject(subject))
                 exchange.send()
                 for _, answer in exchange.answers():
                     message = message_or_none(answer)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timezone
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from objstore import naming
 from objstore.bucket import EXPECTED, Bucket
@@ -39,7 +39,7 @@ from objstore.errors import (
     RequestTimeoutError,
 )
 from objstore.exchange import Exchange
-from objstore.jetstream.api import ErrorCode, encode_body, may_pass, message_or_none
+from objstore.jetstream.api import ErrorCode, encode_last_by_subject, may_pass, message_or_none
 from objstore.jetstream.messages import from_direct
 from objstore.jetstream.publisher import (
     MESSAGE_ID,
@@ -138,19 +138,21 @@ def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     most = bucket.max_chunk_size(deadline)
     infos = []
     for meta, data in objects:
-        info = ObjectInfo(
-            bucket=bucket.name,
-            name=meta.name,
-            nuid=next_nuid(),
-            size=len(data),
-            chunks=1 if len(data) else 0,
-            digest="",
-            mtime=datetime.now(timezone.utc),
-            description=meta.description,
-            headers={key: list(values) for key, values in meta.headers.items()},
-            metadata=dict(meta.metadata),
-            chunk_size=min(meta.chunk_size or DEFAULT_CHUNK_SIZE, most),
-        )
+        fields: dict[str, Any] = {
+            "bucket": bucket.name,
+            "name": meta.name,
+            "nuid": next_nuid(),
+            "size": len(data),
+            "chunks": 1 if len(data) else 0,
+            "digest": "",
+            "mtime": datetime.now(timezone.utc),
+            "chunk_size": min(meta.chunk_size or DEFAULT_CHUNK_SIZE, most),
+        }
+        if meta.description or meta.headers or meta.metadata:
+            fields["description"] = meta.description
+            fields["headers"] = {key: list(values) for key, values in meta.headers.items()}
+            fields["metadata"] = dict(meta.metadata)
+        info = ObjectInfo.of_fields(fields)
         check_meta_size(info, max_payload)
         infos.append(info)
     return infos
@@ -181,7 +183,7 @@ def _put_chunks(
     def send(exchange: Exchange) -> None:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):
             if number not in previous:
-                body = encode_body({"last_by_subj": bucket.meta_subject(info.name)})
+                body = encode_last_by_subject(bucket.meta_subject(info.name))
                 exchange.add(2 * number, ask_last, body)
             if number in unstored:
                 subject = naming.chunk_subject(bucket.name, info.nuid)
@@ -290,9 +292,9 @@ def _commit_all(
     doubtful = set(range(len(commits)))
     patience = Deadline(deadline.at_most(ACK_TIMEOUT))
     with Exchange(bucket, patience) as exchange:
-        for number, commit in enumerate(commits):
-            exchange.add(number, *commit.prepare())
         with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
+            for number, commit in enumerate(commits):
+                exchange.add(number, *commit.prepare())
             exchange.send()
             for number, answer in exchange.answers():
                 with contextlib.suppress(ObjStoreError):
@@ -390,7 +392,7 @@ def _get_infos(
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
     with Exchange(bucket, deadline) as exchange:
         for number, name in enumerate(names):
-            body = encode_body({"last_by_subj": bucket.meta_subject(name)})
+            body = encode_last_by_subject(bucket.meta_subject(name))
             exchange.add(number, ask_last, body)
         exchange.send()
         for number, answer in exchange.answers():

@@ -137,7 +137,7 @@ def meta_subject(bucket: str, name: str) -> str:
     return _meta_subject(check_bucket(bucket), check_name(name))
 
 
-@lru_cache(64)
+@lru_cache(256)
 def _meta_subject(bucket: str, name: str) -> str:
     subject = f"$O.{bucket}.M.{encode_name(name)}"
     if len(subject) > _MAX_META_SUBJECT:

@@ -14,6 +14,7 @@ from objstore import bucket as bucket_module
 from objstore import commit as commit_module
 from objstore import many as many_module
 from objstore.client import Client
+from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import (
     BucketFullError,
     BucketLinkError,
@@ -26,6 +27,7 @@ from objstore.errors import (
     RequestTimeoutError,
     TruncatedObjectError,
 )
+from objstore.exchange import Exchange
 from objstore.many import windows
 from objstore.models import ObjectInfo, ObjectMeta
 from objstore.server import LocalServer
@@ -548,3 +550,14 @@ def test_object_that_changes_meanwhile_is_read_whole(store: ObjectStore) -> None
             break
         assert data in (b"old" * 100, b"new" * 200)
         store.put(name, b"new" * 200)
+
+
+def test_exchange_refuses_what_the_server_would_not_take(store: ObjectStore) -> None:
+    """Such a message would end the connection."""
+    limit = store._bucket.js.connection.max_payload(Deadline(DEFAULT_TIMEOUT))
+    with Exchange(store._bucket, Deadline(DEFAULT_TIMEOUT)) as exchange:
+        with pytest.raises(ValueError, match=f"{limit + 1} bytes is larger"):
+            exchange.add(0, "a", bytes(limit + 1))
+        headers = {"A": "b"}
+        with pytest.raises(ValueError, match="larger"):
+            exchange.add(0, "a", bytes(limit), headers)
