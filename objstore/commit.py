@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from datetime import datetime, timezone
 from typing import NamedTuple
 
+from objstore import naming
 from objstore.bucket import ALIAS, EXPECTED, LINEAGE, Bucket, bucket_errors, lineage_of
 from objstore.core.connection import State
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
@@ -63,6 +64,9 @@ ACK_TIMEOUT = 3.0
 _MAX_GARBLED = 3
 #: Seconds, beside the pause, to learn whether the bucket is still there.
 _DOUBT_TIMEOUT = 0.1
+#: Seconds to learn whether what we stored was replaced and purged, and between two looks.
+_PURGED_TIMEOUT = 1.0
+_PURGED_INTERVAL = 0.1
 #: Seconds for which a change is remembered by those that follow it: as long as somebody may
 #: ask what became of it.
 _LINEAGE_AGE = 120.0
@@ -127,18 +131,26 @@ class Commit:
         info: What to store.
         previous: The version that it replaces.
         conditional: Fail if that is not the last version; otherwise replace whichever is.
+        uploaded: The chunks are its own: only who replaces it purges them.
 
     Raises:
         ValueError: If the meta is larger than a message can be.
     """
 
     def __init__(
-        self, bucket: Bucket, info: ObjectInfo, previous: Previous, *, conditional: bool
+        self,
+        bucket: Bucket,
+        info: ObjectInfo,
+        previous: Previous,
+        *,
+        conditional: bool,
+        uploaded: bool = False,
     ) -> None:
         self._bucket = bucket
         self._info = info
         self._previous = previous
         self._conditional = conditional
+        self._uploaded = uploaded and info.chunks > 0
         self._subject = bucket.meta_subject(info)
         self._payload = encode_info(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
@@ -156,6 +168,26 @@ class Commit:
             OutcomeUnknownError: If `deadline` passes after a publish whose fate is unknown.
             ObjStoreError: If it is refused for another reason; nothing is stored.
         """
+        try:
+            return self._run(deadline)
+        except OutcomeUnknownError:
+            if not (self._uploaded and self._is_purged(deadline)):
+                raise
+            return Committed(0, self.replaced)
+
+    def _is_purged(self, deadline: Deadline) -> bool:
+        """Whether our chunks are gone: then ours was stored, and somebody has replaced it."""
+        bucket = self._bucket
+        subject = naming.chunk_subject(bucket.name, self._info.nuid)
+        patience = Deadline(deadline.at_most(_PURGED_TIMEOUT))
+        with contextlib.suppress(ObjStoreError):
+            while not patience.expired:
+                if bucket.js.last_message(bucket.stream, subject, patience) is None:
+                    return True
+                bucket.js.connection.closing.wait(patience.at_most(_PURGED_INTERVAL))
+        return False
+
+    def _run(self, deadline: Deadline) -> Committed:
         garbled = 0
         for pause in pauses():
             previous = self._previous
@@ -237,7 +269,7 @@ class Commit:
         self._patience *= 2  # where answers are slow the next one may be
         connection = self._bucket.js.connection
         try:
-            connection.connect_within(patience)
+            connection.connect(patience)
         except ObjStoreError:
             self.may_be_stored = self._may_have_been_stored  # nothing was sent
             raise

@@ -9,6 +9,7 @@ from objstore.bucket import Bucket
 from objstore.core.deadline import Deadline
 from objstore.core.headers import encode_headers
 from objstore.core.protocol import Buffer, Message
+from objstore.core.request import SMALL_REQUEST
 from objstore.core.subscription import Inbox
 from objstore.errors import ObjStoreError, RequestTimeoutError
 
@@ -36,8 +37,9 @@ class Exchange:
         self._deadline = deadline
         self._inbox: Inbox = self._connection.inbox(deadline)
         self._max_payload = self._inbox.link.max_payload
-        self._messages: list[Buffer] = []
+        self._messages: list[bytes] = []
         self._waiting: set[int] = set()
+        self._taken: dict[int, Message] = {}
 
     def __enter__(self) -> Exchange:
         return self
@@ -60,6 +62,7 @@ class Exchange:
 
         Raises:
             ValueError: If the message is too large for the server.
+            ConnectionLostError, RequestTimeoutError: As from `send`.
         """
         reply = self._inbox.subject(number)
         block = encode_headers(headers) if headers else b""
@@ -80,25 +83,54 @@ class Exchange:
             self.send()
 
     def send(self) -> None:
-        """Send what was added."""
-        if self._messages:
-            messages, self._messages = self._messages, []
+        """
+        Send what was added.
+
+        Raises:
+            ConnectionLostError: If the connection of the first request is gone.
+            RequestTimeoutError: If the server takes nothing.
+        """
+        messages, self._messages = self._messages, []
+        if sum(map(len, messages)) > SMALL_REQUEST:
             self._connection.send(messages, self._deadline, link=self._inbox.link)
+        elif messages and not self._connection.submit(b"".join(messages), link=self._inbox.link):
+            self._connection.send([], self._deadline, link=self._inbox.link)
 
     def answers(self) -> Iterator[tuple[int, Message]]:
-        """Yield number and answer of every request, as they come."""
+        """
+        Yield number and answer of every request, as they come.
+
+        Raises:
+            ConnectionLostError: If the connection breaks.
+            RequestTimeoutError: If no answer comes in time.
+            BucketNotFoundError: If none comes because the bucket is gone.
+        """
         while self._waiting:
+            yield self._take()
+
+    def answer(self, number: int) -> Message:
+        """Wait for the answer to one request; raises as `answers`."""
+        while number not in self._taken:
+            other, message = self._take()
+            self._taken[other] = message
+        return self._taken[number]
+
+    def _take(self) -> tuple[int, Message]:
+        while True:
             message = self._inbox.next(self._deadline.at_most(_DOUBT))
             if message is None:
                 if self._deadline.expired:
                     raise RequestTimeoutError(f"no answer for {self._deadline.timeout} s")
+                if self._connection.has_unsent:
+                    # Who took the requests along found no room for them.
+                    self._connection.send([], self._deadline, link=self._inbox.link)
                 self._bucket.check_exists(self._deadline.at_most(_DOUBT))
                 continue
             number = self._inbox.number(message)
             if number in self._waiting:
                 self._deadline.extend()
                 self._waiting.remove(number)
-                yield number, message
+                return number, message
 
     def hasten(self) -> None:
         """Give up soon: nobody may be there to answer the rest."""

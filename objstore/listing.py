@@ -99,6 +99,7 @@ def iterate_metas(bucket: Bucket, deadline: Deadline) -> Iterator[StreamMessage]
 def iterate_infos(bucket: Bucket, deadline: Deadline) -> Iterator[ObjectInfo]:
     """Yield the info of every object, deleted ones too, in the order of their last change."""
     infos = _newest(_decoded(bucket, deadline)).values()
+    # Twice is a name only where another client has stored it elsewhere.
     if len({info.name for info in infos}) == len(infos):
         yield from infos
         return

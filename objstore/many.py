@@ -47,7 +47,7 @@ from objstore.jetstream.publisher import (
     pauses,
 )
 from objstore.models import DEFAULT_CHUNK_SIZE, ObjectInfo, ObjectMeta
-from objstore.small import is_small, send_small_one
+from objstore.small import is_small
 
 __all__ = ["SmallObject", "get_small", "put_small", "windows"]
 
@@ -109,7 +109,7 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     try:
         previous = _put_chunks(bucket, objects, infos, deadline)
         commits += [
-            Commit(bucket, info, previous[number], conditional=False)
+            Commit(bucket, info, previous[number], conditional=False, uploaded=True)
             for number, info in enumerate(infos)
         ]
         _commit_all(bucket, commits, committed, deadline)
@@ -210,17 +210,6 @@ def _put_chunks(
                 raise
         unstored.discard(number // 2)
 
-    if len(objects) == 1 and unstored:
-        only = send_small_one(
-            bucket,
-            infos[0],
-            objects[0].data,
-            deadline,
-            meanwhile=lambda: _add_digests(objects, infos),
-        )
-        if only is not None:
-            return {0: only}
-        headers[EXPECTED] = "0"
     failure: ObjStoreError | None = None
     for pause in pauses():
         latest = _exchange_once(bucket, send, take, deadline)
@@ -291,8 +280,8 @@ def _commit_all(
         return
     doubtful = set(range(len(commits)))
     patience = Deadline(deadline.at_most(ACK_TIMEOUT))
-    with Exchange(bucket, patience) as exchange:
-        with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
+    with contextlib.suppress(RequestTimeoutError, ConnectionLostError):
+        with Exchange(bucket, patience) as exchange:
             for number, commit in enumerate(commits):
                 exchange.add(number, *commit.prepare())
             exchange.send()

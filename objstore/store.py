@@ -190,9 +190,10 @@ class ObjectStore:
         if data is not _NO_DATA:
             check_data(data)
         if if_revision is None and not if_absent and callback is None:
-            small = self._prepare_small(meta, data, Deadline(timeout))
+            deadline = Deadline(timeout)
+            small = self._prepare_small(meta, data, deadline)
             if small is not None:
-                return self._put_small(small, Deadline(timeout))
+                return self._put_small(small, deadline)
         if isinstance(data, os.PathLike):
             with open(data, "rb", buffering=0) as file:
                 return self.put(

@@ -21,7 +21,6 @@ from objstore import naming
 from objstore.bucket import Bucket, bucket_errors
 from objstore.commit import (
     Commit,
-    Committed,
     Previous,
     check_meta_size,
     purge_chunks,
@@ -38,7 +37,6 @@ from objstore.errors import (
     ConnectionLostError,
     ObjectAlreadyExistsError,
     ObjStoreError,
-    OutcomeUnknownError,
     PreconditionFailedError,
 )
 from objstore.jetstream.messages import StreamMessage
@@ -57,8 +55,6 @@ _BLOCK_CHUNKS = 256
 _PATIENCE = 3.0
 #: Seconds, twice as many as a failure waits for the fate of the chunks on their way.
 _MAX_SETTLE = 1.0
-#: Seconds between two looks at whether somebody has replaced what was just stored.
-_REPLACED_INTERVAL = 0.1
 
 
 class ObjectWriter(io.RawIOBase):
@@ -371,14 +367,18 @@ class ObjectWriter(io.RawIOBase):
         try:
             info = self._finished()
             commit = Commit(
-                self._bucket, info, self._take_previous(), conditional=self._conditional
+                self._bucket,
+                info,
+                self._take_previous(),
+                conditional=self._conditional,
+                uploaded=True,
             )
         except BaseException:
             self.abort()
             raise
         self._deadline.extend()
         try:
-            committed = self._run(commit)
+            committed = commit.run(self._deadline)
             self._info = info.with_fields(revision=committed.revision)
             purge_replaced(self._bucket, committed, self._deadline.timeout)
         except BaseException as error:
@@ -394,26 +394,6 @@ class ObjectWriter(io.RawIOBase):
             raise
         finally:
             self._release()
-
-    def _run(self, commit: Commit) -> Committed:
-        try:
-            return commit.run(self._deadline)
-        except OutcomeUnknownError:
-            if not self._is_replaced():
-                raise
-            return Committed(0, commit.replaced)
-
-    def _is_replaced(self) -> bool:
-        """Whether our chunks are gone: only who has replaced our version purges them."""
-        subject = naming.chunk_subject(self._bucket.name, self._nuid)
-        patience = Deadline(self._deadline.at_most(_MAX_SETTLE))
-        js = self._bucket.js
-        with contextlib.suppress(ObjStoreError):
-            while self._chunks and not patience.expired:
-                if js.last_message(self._bucket.stream, subject, patience) is None:
-                    return True
-                js.connection.closing.wait(patience.at_most(_REPLACED_INTERVAL))
-        return False
 
     def _complete(self, commit: Commit) -> None:
         """After an interrupt: what may be stored is stored in full, and leaves nothing behind."""

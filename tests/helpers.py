@@ -7,8 +7,25 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
-__all__ = ["pattern", "wait_until"]
+import pytest
+
+__all__ = ["Interruption", "interrupt", "pattern", "wait_until"]
+
+
+class Interruption(BaseException):
+    """As a KeyboardInterrupt: no Exception."""
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, owner: object, where: str) -> None:
+    """Interrupt the next call of `owner.where`; those after it go well."""
+
+    def raise_it(*_: Any, **__: Any) -> Any:
+        monkeypatch.undo()
+        raise Interruption
+
+    monkeypatch.setattr(owner, where, raise_it)
 
 
 @functools.cache

@@ -16,11 +16,13 @@ from typing import Any
 from objstore.core.connection import Connection
 from objstore.core.deadline import Deadline
 from objstore.core.nuid import next_nuid
+from objstore.errors import RequestTimeoutError
 
 __all__ = ["RawBucket", "digest_of"]
 
-#: Seconds to wait for an answer.
+#: Seconds to wait for an answer, and until the request is sent again.
 TIMEOUT = 10.0
+_PATIENCE = 3.0
 
 
 def digest_of(data: bytes) -> str:
@@ -43,9 +45,15 @@ class RawBucket:
         payload = b"" if body is None else json.dumps(body).encode()
         deadline = Deadline(TIMEOUT)
         while True:
-            message = self._connection.request(subject, payload, timeout=TIMEOUT)
+            try:
+                message = self._connection.request(subject, payload, timeout=_PATIENCE)
+            except RequestTimeoutError:
+                # A leader that has lost its office does not answer, and there is another soon.
+                if deadline.expired:
+                    raise
+                continue
             answer = dict(json.loads(bytes(message.payload)))
-            # 10008: the leader has just lost its office, and there is another soon.
+            # 10008: or says that there is none.
             if answer.get("error", {}).get("err_code") != 10008 or deadline.expired:
                 return answer
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from typing import Any
 
@@ -39,7 +39,7 @@ from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import wait_until
+from tests.helpers import Interruption, wait_until
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
@@ -565,18 +565,12 @@ def test_timeout_after_a_lost_publish_is_of_unknown_outcome() -> None:
 def test_interrupt_while_the_ack_is_awaited_purges_nothing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The meta is out: the object may be live."""
-
-    def interrupt(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
-        go_on()
-
-    class Interruption(BaseException):
-        pass
+    """The meta is out: the object may be live. Nor does a second interrupt change that."""
 
     def fail(*_: Any) -> Any:
         raise Interruption
 
-    fake = FakeBucket(meta=interrupt)
+    fake = FakeBucket()
     with FakeServer(fake) as server, fake.open(server) as store:
         monkeypatch.setattr(commit_module, "parse_ack", fail)
         with pytest.raises(Interruption):
@@ -639,6 +633,20 @@ def follow(fake: FakeBucket, ids: list[str], nuid: str = OTHER_NUID) -> None:
     fake.store(Command("HPUB", META, headers=headers, payload=meta(nuid)))
 
 
+@contextmanager
+def forestalled(ids: list[str]) -> Iterator[tuple[FakeBucket, Bucket]]:
+    """A bucket that loses the first publish, but has the version of another."""
+
+    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count["meta"] > 1:
+            go_on()
+        else:
+            follow(fake, ids)
+
+    with scripted(meta=lose) as (fake, bucket):
+        yield fake, bucket
+
+
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("more", [0, 29])
 def test_lost_ack_of_a_version_that_others_have_replaced(conditional: bool, more: int) -> None:
@@ -658,14 +666,7 @@ def test_lost_ack_of_a_version_that_others_have_replaced(conditional: bool, more
 
 def test_lost_publish_that_two_have_forestalled_fails_its_condition() -> None:
     """It was not stored, and never will be: its chunks may go."""
-
-    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
-        if fake.count["meta"] > 1:
-            go_on()
-        else:
-            follow(fake, [THIRD_ID, OTHER_ID, OLD_ID])
-
-    with scripted(meta=lose) as (fake, bucket):
+    with forestalled([THIRD_ID, OTHER_ID, OLD_ID]) as (_, bucket):
         commit = Commit(bucket, make_info(), Previous(1, OLD_NUID), conditional=True)
         with pytest.raises(PreconditionFailedError):
             commit.run(Deadline(5.0))
@@ -674,14 +675,7 @@ def test_lost_publish_that_two_have_forestalled_fails_its_condition() -> None:
 
 def test_lost_publish_that_two_have_forestalled_is_made_on_top() -> None:
     """The others may have asked that nobody comes between: it is not called overwritten."""
-
-    def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
-        if fake.count["meta"] > 1:
-            go_on()
-        else:
-            follow(fake, [THIRD_ID, OTHER_ID, OLD_ID])
-
-    with scripted(meta=lose) as (fake, bucket):
+    with forestalled([THIRD_ID, OTHER_ID, OLD_ID]) as (fake, bucket):
         committed = run(bucket)
         newest = fake.messages[-1]
         assert newest.seq == committed.revision and NEW_NUID.encode() in newest.payload
@@ -692,15 +686,33 @@ def test_lost_publish_that_two_have_forestalled_is_made_on_top() -> None:
 @pytest.mark.parametrize("conditional", [True, False])
 def test_lost_publish_whose_followers_do_not_tell_is_of_unknown_outcome(conditional: bool) -> None:
     """Neither done nor not done is claimed of what nobody knows."""
+    with forestalled(["last.9", "before.8"]) as (_, bucket), pytest.raises(OutcomeUnknownError):
+        run(bucket, conditional=conditional)
+
+
+@pytest.mark.parametrize("put", ["put", "put of much", "put_many", "put of nothing"])
+@pytest.mark.parametrize("is_purged", [True, False])
+def test_version_whose_chunks_are_purged_was_stored(
+    monkeypatch: pytest.MonkeyPatch, put: str, is_purged: bool
+) -> None:
+    """Only who has replaced it purges them, whether or not he tells what came before."""
 
     def lose(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
         if fake.count["meta"] > 1:
             go_on()
-        else:
-            follow(fake, ["last.9", "before.8"])
+            return
+        fake.store(command)
+        follow(fake, ["last.9", "before.8"])
+        if is_purged:
+            fake.messages = [m for m in fake.messages if ".C." not in m.subject]
 
-    with scripted(meta=lose) as (fake, bucket), pytest.raises(OutcomeUnknownError):
-        run(bucket, conditional=conditional)
+    monkeypatch.setattr(commit_module, "_PURGED_TIMEOUT", 0.05)
+    fake = FakeBucket(meta=lose)
+    call, _ = CHANGES[put]
+    with FakeServer(fake) as server, fake.open(server) as store, ExitStack() as stack:
+        if put == "put of nothing" or not is_purged:
+            stack.enter_context(pytest.raises(OutcomeUnknownError))
+        call(store)
 
 
 @pytest.mark.parametrize("conditional", [True, False])

@@ -20,7 +20,7 @@ import pytest
 
 from objstore.errors import ObjectNotFoundError
 from objstore.store import ObjectStore
-from tests.helpers import pattern
+from tests.helpers import Interruption, pattern
 from tests.raw_bucket import RawBucket
 
 TIMEOUT = 10.0
@@ -180,10 +180,6 @@ def test_reader_of_the_same_client_is_a_source(store: ObjectStore) -> None:
         store.put("b", reader)
         store.put("a", b"another")
     assert store.get_bytes("b") == DATA
-
-
-class Interruption(BaseException):
-    """As a KeyboardInterrupt: no Exception."""
 
 
 class Failing:

@@ -197,7 +197,7 @@ def test_name_that_cannot_be_is_refused_before_a_byte_is_sent(
         with pytest.raises(InvalidNameError if isinstance(bucket, str) else TypeError):
             call(client, bucket)
         client.flush()
-        assert b"PUB" not in server.received
+        assert b"PUB " not in server.received
 
 
 @pytest.mark.parametrize(
@@ -224,7 +224,7 @@ def test_configuration_that_cannot_be_is_refused_before_a_byte_is_sent(
         ):
             with pytest.raises(error):
                 call("b", **fields)
-        assert b"PUB" not in server.received
+        assert b"PUB " not in server.received
 
 
 # Found
@@ -419,7 +419,7 @@ def test_timeout_of_nonsense_is_refused_before_a_byte_is_sent(timeout: Any) -> N
         ):
             with pytest.raises((TypeError, ValueError), match="timeout"):
                 call()
-        assert b"PUB" not in server.received
+        assert b"PUB " not in server.received
 
 
 def test_old_server_that_drops_a_field_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

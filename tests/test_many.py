@@ -35,7 +35,7 @@ from objstore.store import ObjectStore
 from tests.conftest import Traffic
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import pattern
+from tests.helpers import Interruption, interrupt, pattern
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket
 
@@ -371,10 +371,6 @@ def test_failure_of_one_leaves_nothing_of_what_the_others_replaced() -> None:
         assert found == [b"new", b"new", b"old", b"new", b"new"]
 
 
-class Interruption(BaseException):
-    """As a KeyboardInterrupt: no Exception."""
-
-
 @pytest.mark.parametrize(
     ("owner", "where"),
     [
@@ -388,12 +384,8 @@ def test_interrupted_window_leaves_nothing_behind(
 ) -> None:
     """Each of the objects is the old one or the new one, and nobody else's chunks stay."""
 
-    def interrupt(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        raise Interruption
-
     store.put_many((f"{number}", b"old") for number in range(20))
-    monkeypatch.setattr(owner, where, interrupt)
+    interrupt(monkeypatch, owner, where)
     with pytest.raises(Interruption):
         store.put_many((f"{number}", b"new") for number in range(20))
     assert raw.chunks == {info.nuid: 1 for info in store.list()}

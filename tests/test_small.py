@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 import objstore.commit as commit_module
+import objstore.many as many_module
 import objstore.small as module
 from objstore import (
     BucketFullError,
@@ -15,11 +15,13 @@ from objstore import (
     ObjectNotFoundError,
     ObjectStore,
     RequestTimeoutError,
+    TruncatedObjectError,
 )
+from objstore.exchange import Exchange
 from objstore.models import DEFAULT_CHUNK_SIZE
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import pattern
+from tests.helpers import Interruption, interrupt, pattern
 from tests.raw_bucket import RawBucket
 
 GoOn = Callable[[], None]
@@ -61,7 +63,7 @@ def test_chunk_without_an_answer_is_stored_once(
         elif is_stored:
             bucket.store(command)
 
-    monkeypatch.setattr(module, "_PATIENCE", 0.05)
+    monkeypatch.setattr(many_module, "ACK_TIMEOUT", 0.05)
     bucket = FakeBucket(chunk=lose)
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put("a", b"data")
@@ -97,28 +99,20 @@ def test_silent_server_is_told_in_time() -> None:
             store.put("a", b"data", timeout=0.1)
 
 
-class Interruption(BaseException):
-    """As a KeyboardInterrupt: no Exception."""
-
-
 @pytest.mark.parametrize(
     ("owner", "where"),
     [
-        (module._Exchange, "answer"),
-        (module, "read_previous"),
-        (module, "parse_ack"),
+        (Exchange, "answers"),
+        (many_module, "read_previous"),
+        (many_module, "parse_ack"),
         (commit_module, "parse_ack"),
     ],
 )
 def test_interrupted_put_leaves_nothing_behind(
     monkeypatch: pytest.MonkeyPatch, store: ObjectStore, raw: RawBucket, owner: object, where: str
 ) -> None:
-    def interrupt(*args: Any, **kwargs: Any) -> Any:
-        monkeypatch.undo()
-        raise Interruption
-
     store.put("a", b"old")
-    monkeypatch.setattr(owner, where, interrupt)
+    interrupt(monkeypatch, owner, where)
     with pytest.raises(Interruption):
         store.put("a", b"new")
     assert raw.chunks == {store.get_info("a").nuid: 1}
@@ -126,18 +120,21 @@ def test_interrupted_put_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    "damage",
+    ("payload", "error"),
     [
-        lambda m: m._replace(payload=b"DATA"),
-        lambda m: m._replace(payload=b"dat"),
+        (b"DATA", DigestMismatchError),
+        (b"dat", TruncatedObjectError),
+        (b"data!", DigestMismatchError),
     ],
 )
-def test_damaged_chunk_is_told(damage: Callable[[Any], Any]) -> None:
+def test_damaged_chunk_is_told(payload: bytes, error: type[Exception]) -> None:
     bucket = FakeBucket()
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put("a", b"data")
-        bucket.messages = [damage(m) if ".C." in m.subject else m for m in bucket.messages]
-        with pytest.raises((DigestMismatchError, OSError)):
+        bucket.messages = [
+            m._replace(payload=payload) if ".C." in m.subject else m for m in bucket.messages
+        ]
+        with pytest.raises(error):
             store.get_bytes("a")
 
 

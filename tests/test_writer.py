@@ -44,7 +44,7 @@ from objstore.server import LocalServer
 from objstore.store import ObjectStore
 from tests.fake_bucket import FakeBucket
 from tests.fake_server import Command, FakeConnection, FakeServer
-from tests.helpers import pattern, wait_until
+from tests.helpers import Interruption, interrupt, pattern, wait_until
 from tests.io_checks import check_raw_writer
 from tests.proxy import Proxy
 from tests.raw_bucket import RawBucket, digest_of
@@ -235,10 +235,6 @@ def test_text_is_written(store: ObjectStore) -> None:
 
 
 # Giving up
-
-
-class Interruption(BaseException):
-    """As a KeyboardInterrupt: no Exception."""
 
 
 @pytest.fixture
@@ -742,13 +738,10 @@ def test_interrupt_while_the_fate_of_chunks_is_awaited_purges_them(
 ) -> None:
     """Who presses Ctrl-C twice gets no less."""
 
-    def interrupt(*_: Any) -> None:
-        raise Interruption
-
     writer = store.put("a")
     writer.write(bytes(3_000_000))
     wait_until(lambda: 16 in raw.chunks.values())  # one that comes after the purge would stay
-    monkeypatch.setattr(publisher_module.Publisher, "settle", interrupt)
+    interrupt(monkeypatch, publisher_module.Publisher, "settle")
     with pytest.raises(Interruption):
         writer.abort()
     assert writer.closed
@@ -760,11 +753,7 @@ def test_interrupt_when_the_meta_may_be_stored_leaves_nothing_behind(
 ) -> None:
     """Then the object is the new one, and the chunks of the old one are gone."""
 
-    def interrupt(*_: Any) -> None:
-        monkeypatch.undo()
-        raise Interruption
-
-    monkeypatch.setattr(commit_module, "parse_ack", interrupt)
+    interrupt(monkeypatch, commit_module, "parse_ack")
     with pytest.raises(Interruption):
         store.put("a", b"the new one")
     assert store.get_bytes("a") == b"the new one"

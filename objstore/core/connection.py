@@ -126,24 +126,18 @@ class Connection:
         """Return the bytes of the largest message, headers included; connects if needed."""
         return self._await_link(deadline).max_payload
 
-    def connect(self) -> None:
+    def connect(self, deadline: Deadline | None = None) -> None:
         """
-        Connect, unless that is done already.
+        Connect, or wait until that is done again, unless there is a connection.
+
+        Args:
+            deadline: None for the options' timeout.
 
         Raises:
-            ConnectError: If no server accepts within the options' timeout.
-            ConnectionLostError: If the connection has been closed.
+            ConnectError: If no server accepts the first connection in time.
+            ConnectionLostError: If there is none again in time, or it has been closed.
         """
-        self._await_link(Deadline(self.options.timeout))
-
-    def connect_within(self, deadline: Deadline) -> None:
-        """
-        Wait until there is a connection.
-
-        Raises:
-            ConnectionLostError: If there is none within `deadline`.
-        """
-        self._await_link(deadline)
+        self._await_link(deadline or Deadline(self.options.timeout))
 
     def _await_link(self, deadline: Deadline) -> Link:
         """Return the link, connecting or waiting for it if needed."""

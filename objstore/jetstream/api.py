@@ -193,7 +193,11 @@ class JetStream:
         return self._change(f"STREAM.UPDATE.{config['name']}", config, deadline)
 
     def _change(self, operation: str, body: object, deadline: Deadline) -> dict[str, Any]:
-        """Ask for a change that made twice is the same; but not for two at a time."""
+        """
+        Ask for a change that made twice is the same.
+
+        Two attempts may overlap, so the next one is made only when an answer is overdue.
+        """
 
         def change() -> dict[str, Any]:
             patience = Deadline(deadline.at_most(_CHANGE_PATIENCE))

@@ -178,7 +178,7 @@ def test_refused_request_leaves_nothing(make_connection: MakeConnection) -> None
         connection.inbox(Deadline(TIMEOUT))
         assert len(connection._routes._inboxes) == 1
         connection.close()
-    assert b"PUB" not in server.received
+    assert b"PUB " not in server.received
 
 
 def test_who_sends_takes_others_requests_along(

@@ -266,7 +266,7 @@ def test_purge_of_no_single_subject_is_refused_before_a_byte_is_sent(subject: st
                 js.purge("s", subject, deadline(), up_to_seq=up_to_seq)
         js.connection.connect()
         js.connection.flush(TIMEOUT)
-        assert b"PURGE" not in server.received and b"PUB" not in server.received
+        assert b"PURGE" not in server.received and b"PUB " not in server.received
 
 
 def test_purge_says_exactly_what_to_delete() -> None:
