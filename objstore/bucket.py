@@ -67,8 +67,18 @@ FULL = frozenset(
 )
 
 
+#: Level of the API from which on a publish can name another subject in its condition, also
+#: should the bucket get replicas: that of nats-server 2.12.
+_LEAST_LEVEL = 2
 #: Seconds that it may take to learn why nobody takes a publish.
 _EXPLAIN_TIMEOUT = 5.0
+
+
+def _level(config: dict[str, Any]) -> int:
+    """Return the level of the API that the stream's server has; 0 before there were any."""
+    metadata = config.get("metadata")
+    level = metadata.get("_nats.level") if isinstance(metadata, dict) else None
+    return int(level) if isinstance(level, str) and re.fullmatch("[0-9]{1,9}", level) else 0
 
 
 def lineage_of(block: bytes | None) -> tuple[str, ...]:
@@ -132,6 +142,7 @@ class Bucket:
         allow_direct: Whether replicas answer for the leader.
         atomic: Whether several messages can be stored as one.
         replicated: Whether it has replicas, which may lag behind the leader.
+        takes_both: Whether a chunk and its meta can be stored at once; see `at_once`.
         session: What was seen of it.
         recent: What names led to lately.
         owner: Who closes the connection when it is dropped; kept for as long as anything
@@ -151,6 +162,8 @@ class Bucket:
         self.allow_direct = bool(config.get("allow_direct"))
         self.atomic = config.get("allow_atomic") is True
         self.replicated = (config.get("num_replicas") or 1) > 1
+        # With replicas a leader would have to know what it has proposed and not yet stored.
+        self.takes_both = not self.replicated and _level(config) >= _LEAST_LEVEL
         self.session = Session() if self.replicated else Session(0)
         self.recent = Recent()
         self._stream_info = {"config": config}  # for another process

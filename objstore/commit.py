@@ -58,8 +58,11 @@ __all__ = [
 
 logger = logging.getLogger(__name__)
 
-#: Seconds to wait for an ack before the publish is sent again.
+#: Seconds to wait for an ack before all that belongs to it is done anew.
 ACK_TIMEOUT = 3.0
+#: Seconds without an ack after which the publish is sent once more. It may be lost, or its
+#: ack, and the sooner that is known, the fewer changes have come in between.
+_AGAIN = 1.0
 #: Answers in a row that are no acks after which none is expected any more.
 _MAX_GARBLED = 3
 #: Seconds, beside the pause, to learn whether the bucket is still there.
@@ -132,9 +135,6 @@ class Commit:
         previous: The version that it replaces.
         conditional: Fail if that is not the last version; otherwise replace whichever is.
         uploaded: The chunks are its own: only who replaces it purges them.
-
-    Raises:
-        ValueError: If the meta is larger than a message can be.
     """
 
     def __init__(
@@ -152,12 +152,10 @@ class Commit:
         self._conditional = conditional
         self._uploaded = uploaded and info.chunks > 0
         self._subject = bucket.meta_subject(info)
-        self._payload = encode_info(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
         #: Whether our message may be stored: then its chunks must not be purged.
         self.may_be_stored = False
         self._may_have_been_stored = False  # before the present publish
-        self._patience = ACK_TIMEOUT  # seconds to wait for the next ack
 
     def run(self, deadline: Deadline) -> Committed:
         """
@@ -206,7 +204,6 @@ class Commit:
                     self._refuse(error)
             except NoRespondersError as error:
                 failure = error
-                self._patience = ACK_TIMEOUT  # there was no leader, not a slow one
                 self._bucket.check_exists(deadline.at_most(pause + _DOUBT_TIMEOUT))
             except PermissionsViolationError as error:
                 failure = error
@@ -235,8 +232,14 @@ class Commit:
         From this moment to a definite refusal it may be stored, whatever happens in
         between: an interrupt, too.
         """
+        self._begin()
+        return self._subject, encode_info(self._info), self._headers()
+
+    def _begin(self) -> None:
         self._may_have_been_stored = self.may_be_stored
         self.may_be_stored = True
+
+    def _headers(self) -> dict[str, str]:
         headers = {
             "Nats-Rollup": "sub",
             EXPECTED: str(self._previous.revision),
@@ -246,7 +249,7 @@ class Commit:
             headers[ALIAS] = self._bucket.meta_subject(self._info.alias).rpartition(".")[2]
         if self._previous.lineage:
             headers[LINEAGE] = " ".join(self._previous.lineage)
-        return self._subject, self._payload, headers
+        return headers
 
     def take(self, answer: Message) -> Committed:
         """
@@ -263,10 +266,9 @@ class Commit:
         return self._stored(ack.stream_seq)
 
     def _publish(self, deadline: Deadline) -> Committed:
-        """Publish once."""
+        """Publish until there is an answer, or the connection breaks."""
         subject, payload, headers = self.prepare()
-        patience = Deadline(deadline.at_most(self._patience))
-        self._patience *= 2  # where answers are slow the next one may be
+        patience = deadline.rest()
         connection = self._bucket.js.connection
         try:
             connection.connect(patience)
@@ -276,7 +278,11 @@ class Commit:
         # Should sending fail from here on, nobody knows how far it has come.
         request = Request(connection, subject, payload, patience, headers)
         try:
-            return self.take(request.answer(patience))
+            try:
+                answer = request.answer(patience, again=_AGAIN)
+            finally:
+                self._may_have_been_stored |= request.copies > 1
+            return self.take(answer)
         except (NoRespondersError, PermissionsViolationError) as error:
             # To be denied the answer is another matter than to be denied the publish.
             if getattr(error, "subject", subject) == subject:
@@ -290,6 +296,7 @@ class Commit:
     def _stored(self, revision: int) -> Committed:
         """Return what it means that our message is stored under `revision`."""
         self._bucket.session.saw(self._subject, revision)
+        self._bucket.recent.stored(revision)
         return Committed(revision, self.replaced, self._previous.spared)
 
     @property

@@ -37,7 +37,7 @@ class Exchange:
         self._deadline = deadline
         self._inbox: Inbox = self._connection.inbox(deadline)
         self._max_payload = self._inbox.link.max_payload
-        self._messages: list[bytes] = []
+        self._pieces: list[Buffer] = []
         self._waiting: set[int] = set()
         self._taken: dict[int, Message] = {}
 
@@ -64,7 +64,16 @@ class Exchange:
             ValueError: If the message is too large for the server.
             ConnectionLostError, RequestTimeoutError: As from `send`.
         """
-        reply = self._inbox.subject(number)
+        self._waiting.add(number)
+        self._add(subject, payload, headers, f"{self._inbox.subject(number)} ")
+
+    def tell(self, subject: str, payload: Buffer, headers: dict[str, str]) -> None:
+        """Add a message that needs no answer, because that to another tells enough."""
+        self._add(subject, payload, headers, "")
+
+    def _add(
+        self, subject: str, payload: Buffer, headers: dict[str, str] | None, reply: str
+    ) -> None:
         block = encode_headers(headers) if headers else b""
         size = len(block) + len(payload)
         if size > self._max_payload:
@@ -73,13 +82,13 @@ class Exchange:
                 f"{self._max_payload}"
             )
         if block:
-            line = f"HPUB {subject} {reply} {len(block)} {size}\r\n"
+            line = f"HPUB {subject} {reply}{len(block)} {size}\r\n"
         else:
-            line = f"PUB {subject} {reply} {size}\r\n"
-        self._messages.append(b"".join([line.encode(), block, payload, b"\r\n"]))
+            line = f"PUB {subject} {reply}{size}\r\n"
+        pieces = [line.encode(), block, payload, b"\r\n"]
+        self._pieces += pieces if size > SMALL_REQUEST else [b"".join(pieces)]
         self._inbox.published.add(subject)
-        self._waiting.add(number)
-        if len(self._messages) == _WRITE:
+        if len(self._pieces) >= _WRITE:
             self.send()
 
     def send(self) -> None:
@@ -90,10 +99,10 @@ class Exchange:
             ConnectionLostError: If the connection of the first request is gone.
             RequestTimeoutError: If the server takes nothing.
         """
-        messages, self._messages = self._messages, []
-        if sum(map(len, messages)) > SMALL_REQUEST:
-            self._connection.send(messages, self._deadline, link=self._inbox.link)
-        elif messages and not self._connection.submit(b"".join(messages), link=self._inbox.link):
+        pieces, self._pieces = self._pieces, []
+        if sum(map(len, pieces)) > SMALL_REQUEST:
+            self._connection.send(pieces, self._deadline, link=self._inbox.link)
+        elif pieces and not self._connection.submit(b"".join(pieces), link=self._inbox.link):
             self._connection.send([], self._deadline, link=self._inbox.link)
 
     def answers(self) -> Iterator[tuple[int, Message]]:

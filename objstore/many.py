@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple, TypeVar
 
 from objstore import naming
+from objstore.at_once import CommitAtOnce
 from objstore.bucket import EXPECTED, Bucket
 from objstore.commit import (
     ACK_TIMEOUT,
@@ -107,11 +108,15 @@ def put_small(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     commits: list[Commit] = []
     committed: dict[int, Committed] = {}
     try:
-        previous = _put_chunks(bucket, objects, infos, deadline)
-        commits += [
-            Commit(bucket, info, previous[number], conditional=False, uploaded=True)
-            for number, info in enumerate(infos)
-        ]
+        end = _end_for(bucket, infos)
+        if end:
+            commits.append(_make_at_once(bucket, objects, infos, end))
+        else:
+            previous = _put_chunks(bucket, objects, infos, deadline)
+            commits += [
+                Commit(bucket, info, previous[number], conditional=False, uploaded=True)
+                for number, info in enumerate(infos)
+            ]
         _commit_all(bucket, commits, committed, deadline)
         _purge_all(bucket, _replaced(committed), deadline)
         for one in committed.values():
@@ -158,6 +163,30 @@ def _describe(bucket: Bucket, objects: list[SmallObject], deadline: Deadline) ->
     return infos
 
 
+def _end_for(bucket: Bucket, infos: list[ObjectInfo]) -> int:
+    """Return which sequence may be the stream's last, to store an object at once; or 0."""
+    if len(infos) > 1 or not bucket.takes_both or not infos[0].chunks:
+        return 0
+    return bucket.recent.end(infos[0].name)
+
+
+def _make_at_once(
+    bucket: Bucket, objects: list[SmallObject], infos: list[ObjectInfo], end: int
+) -> CommitAtOnce:
+    """Return what stores the only object, and puts its digest among the infos."""
+
+    def describe() -> ObjectInfo:
+        _add_digests(objects, infos)
+        return infos[0]
+
+    def put_chunk(deadline: Deadline) -> Previous:
+        return _put_chunks(bucket, objects, infos, deadline, again=True)[0]
+
+    return CommitAtOnce(
+        bucket, infos[0], objects[0].data, end=end, describe=describe, put_chunk=put_chunk
+    )
+
+
 def _add_digests(objects: list[SmallObject], infos: list[ObjectInfo]) -> None:
     for number, info in enumerate(infos):
         if not info.digest:
@@ -167,18 +196,26 @@ def _add_digests(objects: list[SmallObject], infos: list[ObjectInfo]) -> None:
 
 
 def _put_chunks(
-    bucket: Bucket, objects: list[SmallObject], infos: list[ObjectInfo], deadline: Deadline
+    bucket: Bucket,
+    objects: list[SmallObject],
+    infos: list[ObjectInfo],
+    deadline: Deadline,
+    *,
+    again: bool = False,
 ) -> dict[int, Previous]:
     """
     Send the chunks, and ask what the objects replace; return that when all is stored.
 
     What is not answered, or refused for the moment, is sent again. The id of a chunk, and
     the condition that it is the first one, keep it from being stored twice.
+
+    Args:
+        again: They may be stored already.
     """
     previous: dict[int, Previous] = {}
     unstored = {number for number, info in enumerate(infos) if info.chunks}
     ask_last = bucket.js.subject(f"STREAM.MSG.GET.{bucket.stream}")
-    headers: dict[str, str] = {}
+    headers: dict[str, str] = {EXPECTED: "0"} if again else {}
 
     def send(exchange: Exchange) -> None:
         for number, (small, info) in enumerate(zip(objects, infos, strict=True)):

@@ -40,6 +40,9 @@ Handler = Callable[[FakeConnection, Command, Callable[[], None]], object]
 
 _TIME = "2026-01-02T03:04:05.678901234Z"
 
+_EXPECTED = "Nats-Expected-Last-Subject-Sequence"
+_EXPECTED_END = "Nats-Expected-Last-Sequence"
+
 #: First tokens of the subjects of the API, and what they ask for.
 _OPERATIONS = {
     "STREAM.MSG.GET": "get",
@@ -68,7 +71,12 @@ class FakeBucket:
     name = "b"
 
     def __init__(
-        self, *, allow_direct: bool = True, replicas: int = 1, **handlers: Handler
+        self,
+        *,
+        allow_direct: bool = True,
+        replicas: int = 1,
+        level: int | None = None,
+        **handlers: Handler,
     ) -> None:
         self.messages: list[Stored] = []
         self.last_seq = 0
@@ -79,6 +87,8 @@ class FakeBucket:
             "allow_direct": allow_direct,
             "num_replicas": replicas,
         }
+        if level is not None:
+            self._config["metadata"] = {"_nats.level": str(level)}
         self._handlers = handlers
         self._ids: dict[str, int] = {}
         self._changed = threading.Condition()
@@ -154,10 +164,8 @@ class FakeBucket:
         ack: dict[str, Any] = {"stream": "OBJ_b"}
         if message_id in self._ids:
             ack |= {"seq": self._ids[message_id], "duplicate": True}
-        elif "Nats-Expected-Last-Subject-Sequence" in command.headers and (
-            found := self.find(command.subject, 0)
-        ):
-            self.refuse(conn, command, 400, 10071, f"wrong last sequence: {found[-1].seq}")
+        elif not self.is_expected(command):
+            self.refuse(conn, command, 400, 10071, "wrong last sequence")
             return
         else:
             ack["seq"] = self.store(command)
@@ -167,12 +175,20 @@ class FakeBucket:
         self.refuse(conn, command, 400, 10060, "expected stream does not match")
 
     def do_meta(self, conn: FakeConnection, command: Command) -> None:
-        found = [m.seq for m in self.messages if m.subject == command.subject]
-        last = found[-1] if found else 0
-        if command.headers["Nats-Expected-Last-Subject-Sequence"] == [str(last)]:
+        assert _EXPECTED in command.headers
+        if self.is_expected(command):
             conn.reply(command, {"stream": "OBJ_b", "seq": self.store(command)})
         else:
-            self.refuse(conn, command, 400, 10071, f"wrong last sequence: {last}")
+            self.refuse(conn, command, 400, 10071, "wrong last sequence")
+
+    def is_expected(self, command: Command) -> bool:
+        """Whether the stream, and the subject that it names, end where the message says."""
+        headers = command.headers
+        (subject,) = headers.get(f"{_EXPECTED}-Subject", [command.subject])
+        found = self.find(subject, 0)
+        last = [str(found[-1].seq if found else 0)]
+        end = [str(self.last_seq)]
+        return headers.get(_EXPECTED, last) == last and headers.get(_EXPECTED_END, end) == end
 
     def do_get(self, conn: FakeConnection, command: Command) -> None:
         body = command.json

@@ -120,7 +120,13 @@ class FakeConnection:
     def reply(
         self, command: Command, payload: Payload = b"", headers: Headers | None = None
     ) -> None:
-        """Answer a PUB or HPUB on its reply subject, through the client's subscription to it."""
+        """
+        Answer a PUB or HPUB on its reply subject, through the client's subscription to it.
+
+        One without a reply subject is not answered.
+        """
+        if not command.reply:
+            return
         for sid, subject in self.subscriptions.items():
             if _matches(subject, command.reply):
                 self.msg(sid, command.reply, payload, headers=headers)

@@ -28,6 +28,7 @@ class Request:
 
     Attributes:
         inbox: Where the answer arrives; a request with several takes them from here.
+        copies: How many times it was sent.
 
     Raises:
         InvalidNameError: If the subject cannot be published to.
@@ -47,6 +48,7 @@ class Request:
         self._connection = connection
         self._subject = subject
         self._ahead = ahead
+        self.copies = 1
         self.inbox = inbox = connection.inbox(deadline)
         try:
             self._message = b"".join(
@@ -112,6 +114,7 @@ class Request:
                 message = self.next(patience)
                 if message is not None or deadline.expired:
                     break
+                self.copies += 1
                 self._send(deadline)
         finally:
             self.inbox.close()

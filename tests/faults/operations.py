@@ -107,6 +107,13 @@ def _put_small(client: Client, store: ObjectStore, directory: Path, timeout: flo
     return {}
 
 
+def _put_new(client: Client, store: ObjectStore, directory: Path, timeout: float) -> Seen:
+    # The first tells where the stream ends; the second goes out in one write.
+    store.put("m", SMALL, timeout=timeout)
+    store.put("o", OTHER, timeout=timeout)
+    return {}
+
+
 def _put_large(client: Client, store: ObjectStore, directory: Path, timeout: float) -> Seen:
     store.put("n", LARGE, chunk_size=CHUNK_SIZE, timeout=timeout)
     return {}
@@ -207,6 +214,19 @@ OPERATIONS = (
         calls=2,
     ),
     Operation("put-small", _put_small, _writing(1), after={"n": OTHER}),
+    Operation(
+        "put-new",
+        _put_new,
+        (
+            Point(CHUNK, 2, before=True),
+            Point(CHUNK, 2),
+            Point(META, 2, before=True),
+            Point(META, 2),
+        ),
+        after={"n": SMALL, "m": SMALL, "o": OTHER},
+        between=({"n": SMALL, "m": SMALL},),
+        calls=2,
+    ),
     Operation("put-file", _put_file, _writing(8), after={"n": MEDIUM}),
     Operation("put-if", _put_if, _writing(1), after={"n": OTHER}, calls=2),
     Operation("get-small", _get, _reading(1)),

@@ -195,6 +195,40 @@ BUGS = (
         ("tests/test_commit.py",),
     ),
     Bug(
+        "a new chunk is stored whether or not the name is new",
+        "objstore/at_once.py",
+        (('            EXPECTED: "0",\n            _EXPECTED_SUBJECT: self._subject,\n', ""),),
+        ("tests/test_at_once.py",),
+    ),
+    Bug(
+        "a new meta does not look for its chunk",
+        "objstore/at_once.py",
+        (
+            (
+                "is_next = {EXPECTED: end, _EXPECTED_END: end, _EXPECTED_SUBJECT: chunk_subject}",
+                "is_next = {_EXPECTED_END: end}",
+            ),
+        ),
+        ("tests/test_at_once.py",),
+    ),
+    Bug(
+        "a new meta may be stored after somebody else's",
+        "objstore/at_once.py",
+        (("EXPECTED: end, _EXPECTED_END: end, ", "EXPECTED: end, "),),
+        ("tests/test_at_once.py",),
+    ),
+    Bug(
+        "a new meta is sent again before its chunk",
+        "objstore/at_once.py",
+        (
+            (
+                "            previous = self._put_chunk(deadline)\n",
+                "            previous = self._previous\n",
+            ),
+        ),
+        ("tests/test_at_once.py",),
+    ),
+    Bug(
         "chunks are purged while some are on their way",
         "objstore/writer.py",
         (("publisher.settle(Deadline(deadline.at_most(_MAX_SETTLE) / 2))", "pass"),),

@@ -65,11 +65,27 @@ def _list(store: ObjectStore, timeout: float) -> None:
     assert {info.name for info in store.list(timeout=timeout)} == {"n", "other"}
 
 
+def _put_new(store: ObjectStore, timeout: float) -> None:
+    # The first tells where the stream ends; the second goes out in one write.
+    store.put("new", OLD, timeout=timeout)
+    store.put("newer", NEW, timeout=timeout)
+
+
 CASES = {
     "put": Case(
         lambda store, timeout: store.put("n", NEW, chunk_size=1000, timeout=timeout),
         {"n": NEW, "other": OLD},
         {"n": OLD, "other": OLD},
+    ),
+    "put-small": Case(
+        lambda store, timeout: store.put("n", NEW, timeout=timeout),
+        {"n": NEW, "other": OLD},
+        {"n": OLD, "other": OLD},
+    ),
+    "put-new": Case(
+        _put_new,
+        {"n": OLD, "other": OLD, "new": OLD, "newer": NEW},
+        {"n": OLD, "other": OLD, "new": OLD},
     ),
     "put-if": Case(
         lambda store, timeout: store.put("new", NEW, if_absent=True, timeout=timeout),
