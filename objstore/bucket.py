@@ -29,7 +29,7 @@ from objstore.errors import (
     ProtocolError,
     RequestTimeoutError,
 )
-from objstore.jetstream.api import ErrorCode, JetStream, parse_json
+from objstore.jetstream.api import REPEAT_INTERVAL, ErrorCode, JetStream, parse_purged
 from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import HEADER_SIZE
 from objstore.meta_json import decode_info
@@ -53,8 +53,6 @@ _OLDER_IDS = re.compile(rb"\r\nObjstore-Lineage: *([\w. -]+)\r\n")
 _MAX_TIME = 1 << 63
 #: Seconds between two attempts at what may be done twice.
 _RETRY_INTERVAL = 0.05
-#: Seconds to wait for the answer to the first purge, and so many more for each later one.
-_PURGE_PATIENCE = 1.0
 #: Refusals for lack of room: of the bucket, the account, the server.
 FULL = frozenset(
     {
@@ -356,17 +354,20 @@ class Bucket:
         Returns:
             The number of messages deleted; None if that was the work of an earlier attempt.
         """
-        attempts = 0
+        copies = 0
 
         def purge() -> int:
-            nonlocal attempts
-            attempts += 1
-            patience = Deadline(deadline.at_most(attempts * _PURGE_PATIENCE))
-            return self.js.purge(self.stream, subject, patience, up_to_seq=up_to_seq)
+            nonlocal copies
+            copies += 1
+            request = self.js.ask_purge(self.stream, subject, deadline, up_to_seq)
+            try:
+                return parse_purged(request.answer(deadline, again=REPEAT_INTERVAL))
+            finally:
+                copies += request.copies - 1
 
         with bucket_errors(self.name):
             purged = self.js.persist(purge, deadline)
-        return None if attempts > 1 and not purged else purged
+        return None if copies > 1 and not purged else purged
 
     def ask_purge_chunks(self, nuid: str, deadline: Deadline) -> Request:
         """Send what `purge_chunks` sends; the answer is for `take_purge`."""
@@ -375,7 +376,7 @@ class Bucket:
     def take_purge(self, request: Request, deadline: Deadline) -> int:
         """Return how many messages were deleted."""
         with bucket_errors(self.name):
-            return int(parse_json(request.answer(deadline)).get("purged", 0))
+            return parse_purged(request.answer(deadline))
 
     def purge_meta(self, name: str | ObjectInfo, revision: int, deadline: Deadline) -> bool:
         """Delete an object's meta, but no later version; return whether it was there."""
@@ -409,11 +410,14 @@ class Bucket:
             return gone
         return error
 
-    def check_exists(self, timeout: float) -> None:
+    def check_exists(self, timeout: float) -> bool:
         """
         Make sure that there still is somebody to wait for.
 
         What a stream takes in its last moment is never answered.
+
+        Returns:
+            Whether the leader has answered, so that what it has not answered may be lost.
 
         Raises:
             BucketNotFoundError: If the bucket is gone; if that cannot be learnt in time,
@@ -426,7 +430,8 @@ class Bucket:
         except BucketNotFoundError:
             raise
         except ObjStoreError:
-            pass
+            return False
+        return True
 
 
 def _restore(owner: Any, name: str, stream_info: dict[str, Any]) -> Bucket:

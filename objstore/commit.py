@@ -35,7 +35,7 @@ from objstore.errors import (
     ProtocolError,
     RequestTimeoutError,
 )
-from objstore.jetstream.api import ErrorCode, may_pass
+from objstore.jetstream.api import REPEAT_INTERVAL, ErrorCode, may_pass
 from objstore.jetstream.messages import StreamMessage
 from objstore.jetstream.publisher import MESSAGE_ID, parse_ack, pauses
 from objstore.listing import iterate_infos
@@ -60,9 +60,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds to wait for an ack before all that belongs to it is done anew.
 ACK_TIMEOUT = 3.0
-#: Seconds without an ack after which the publish is sent once more. It may be lost, or its
-#: ack, and the sooner that is known, the fewer changes have come in between.
-_AGAIN = 1.0
 #: Answers in a row that are no acks after which none is expected any more.
 _MAX_GARBLED = 3
 #: Seconds, beside the pause, to learn whether the bucket is still there.
@@ -135,6 +132,12 @@ class Commit:
         previous: The version that it replaces.
         conditional: Fail if that is not the last version; otherwise replace whichever is.
         uploaded: The chunks are its own: only who replaces it purges them.
+        since: Where the stream ended before it was first published, at the least.
+
+    Attributes:
+        info: What to store; may be completed until it is published.
+        subject: Where.
+        may_be_stored: Whether our message may be stored: then its chunks must not be purged.
     """
 
     def __init__(
@@ -145,15 +148,16 @@ class Commit:
         *,
         conditional: bool,
         uploaded: bool = False,
+        since: int = 0,
     ) -> None:
         self._bucket = bucket
-        self._info = info
+        self.info = info
         self._previous = previous
         self._conditional = conditional
         self._uploaded = uploaded and info.chunks > 0
-        self._subject = bucket.meta_subject(info)
+        self._since = since
+        self.subject = bucket.meta_subject(info)
         self._id = next_nuid()  # with the condition it tells our copies from others'
-        #: Whether our message may be stored: then its chunks must not be purged.
         self.may_be_stored = False
         self._may_have_been_stored = False  # before the present publish
 
@@ -176,7 +180,7 @@ class Commit:
     def _is_purged(self, deadline: Deadline) -> bool:
         """Whether our chunks are gone: then ours was stored, and somebody has replaced it."""
         bucket = self._bucket
-        subject = naming.chunk_subject(bucket.name, self._info.nuid)
+        subject = naming.chunk_subject(bucket.name, self.info.nuid)
         patience = Deadline(deadline.at_most(_PURGED_TIMEOUT))
         with contextlib.suppress(ObjStoreError):
             while not patience.expired:
@@ -215,41 +219,51 @@ class Commit:
                 failure = error
                 garbled += 1
                 if garbled == _MAX_GARBLED:
-                    raise self._unknown() from error
+                    raise self.unknown() from error
             connection = self._bucket.js.connection
             connection.closing.wait(deadline.at_most(pause))
             # Not once more without the time for an answer: it would be of unknown outcome.
             if deadline.expired or connection.state is State.CLOSED:
                 if self.may_be_stored:
-                    raise self._unknown() from failure
+                    raise self.unknown() from failure
                 raise failure
         raise AssertionError  # pauses do not end
 
     def prepare(self) -> tuple[str, bytes, dict[str, str]]:
+        """Return what is about to be published: `begin`, and `message`."""
+        self.begin()
+        return self.message()
+
+    def begin(self) -> None:
         """
-        Return subject, payload and headers of the publish, which is about to be sent.
+        Note that it is about to be sent.
 
         From this moment to a definite refusal it may be stored, whatever happens in
         between: an interrupt, too.
         """
-        self._begin()
-        return self._subject, encode_info(self._info), self._headers()
-
-    def _begin(self) -> None:
         self._may_have_been_stored = self.may_be_stored
         self.may_be_stored = True
 
-    def _headers(self) -> dict[str, str]:
-        headers = {
-            "Nats-Rollup": "sub",
-            EXPECTED: str(self._previous.revision),
-            MESSAGE_ID: self._message_id,
-        }
-        if self._info.alias:
-            headers[ALIAS] = self._bucket.meta_subject(self._info.alias).rpartition(".")[2]
+    def message(
+        self, conditions: dict[str, str] | None = None
+    ) -> tuple[str, bytes, dict[str, str]]:
+        """
+        Return subject, payload and headers of the publish.
+
+        Args:
+            conditions: Headers in place of the one by which it replaces the one version.
+        """
+        headers = {"Nats-Rollup": "sub", MESSAGE_ID: self._message_id}
+        headers |= conditions or {EXPECTED: str(self._previous.revision)}
+        if self.info.alias:
+            headers[ALIAS] = self._bucket.meta_subject(self.info.alias).rpartition(".")[2]
         if self._previous.lineage:
             headers[LINEAGE] = " ".join(self._previous.lineage)
-        return headers
+        return self.subject, encode_info(self.info), headers
+
+    def rebase(self, previous: Previous) -> None:
+        """Replace another version than the one that was meant; nothing may be stored yet."""
+        self._previous = previous
 
     def take(self, answer: Message) -> Committed:
         """
@@ -266,7 +280,12 @@ class Commit:
         return self._stored(ack.stream_seq)
 
     def _publish(self, deadline: Deadline) -> Committed:
-        """Publish until there is an answer, or the connection breaks."""
+        """
+        Publish until there is an answer, or the connection breaks.
+
+        What is lost, or its ack, is sent again soon: the sooner its fate is known, the fewer
+        changes have come in between.
+        """
         subject, payload, headers = self.prepare()
         patience = deadline.rest()
         connection = self._bucket.js.connection
@@ -279,7 +298,7 @@ class Commit:
         request = Request(connection, subject, payload, patience, headers)
         try:
             try:
-                answer = request.answer(patience, again=_AGAIN)
+                answer = request.answer(patience, again=REPEAT_INTERVAL)
             finally:
                 self._may_have_been_stored |= request.copies > 1
             return self.take(answer)
@@ -295,7 +314,7 @@ class Commit:
 
     def _stored(self, revision: int) -> Committed:
         """Return what it means that our message is stored under `revision`."""
-        self._bucket.session.saw(self._subject, revision)
+        self._bucket.session.saw(self.subject, revision)
         self._bucket.recent.stored(revision)
         return Committed(revision, self.replaced, self._previous.spared)
 
@@ -303,17 +322,18 @@ class Commit:
     def replaced(self) -> tuple[str, ...]:
         """Ids whose chunks nobody refers to any more when it is stored."""
         nuid = self._previous.nuid
-        return (nuid,) if nuid and nuid != self._info.nuid else ()
+        return (nuid,) if nuid and nuid != self.info.nuid else ()
 
     def _refuse(self, error: JetStreamError | PermissionsViolationError) -> None:
         """Raise a refusal: definite, unless an earlier copy may have been stored."""
         if self.may_be_stored:
-            raise self._unknown() from error
+            raise self.unknown() from error
         with bucket_errors(self._bucket.name):
             raise error
 
-    def _unknown(self) -> OutcomeUnknownError:
-        return OutcomeUnknownError(self._bucket.name, self._info.name, self._info.nuid)
+    def unknown(self) -> OutcomeUnknownError:
+        """Return the error for a change of which nobody knows whether it is stored."""
+        return OutcomeUnknownError(self._bucket.name, self.info.name, self.info.nuid)
 
     def _resolve(self, deadline: Deadline, error: JetStreamError) -> Committed | None:
         """
@@ -324,14 +344,14 @@ class Commit:
         """
         try:
             patience = Deadline(deadline.at_most(ACK_TIMEOUT))
-            message = self._bucket.take_meta_message(self._info, None, patience)
+            message = self._bucket.take_meta_message(self.info, None, patience)
         except BucketNotFoundError:
             raise
         except ObjStoreError:
             return None  # still not known: the next attempt will ask again
         if message is not None and message.headers.get(MESSAGE_ID) == [self._message_id]:
             return self._stored(message.stream_seq)
-        current = read_previous(self._bucket, self._info.name, message, patience)
+        current = read_previous(self._bucket, self.info.name, message, patience)
         if current.revision == self._previous.revision:
             return None  # that answer was old
         if self.may_be_stored:
@@ -342,9 +362,9 @@ class Commit:
                 return Committed(0, replaced, self._previous.spared)
             if was_stored is None:
                 if self._conditional or message is None or EXPECTED in message.headers:
-                    raise self._unknown() from error
+                    raise self.unknown() from error
                 # Who came last did not care what was there: as if ours had been just before.
-                mine = {self._info.nuid, self._previous.nuid} - {current.nuid, ""}
+                mine = {self.info.nuid, self._previous.nuid} - {current.nuid, ""}
                 return Committed(0, tuple(mine), self._previous.spared)
             # A condition on there being nothing may hold again: who purges our chunks has to
             # look whether they have another name.
@@ -352,7 +372,7 @@ class Commit:
         if self._conditional:
             raise PreconditionFailedError(
                 self._bucket.name,
-                self._info.name,
+                self.info.name,
                 f"its revision is {current.revision}, not {self._previous.revision}",
                 current.revision,
             ) from error
@@ -372,6 +392,8 @@ class Commit:
         """
         revision = str(self._previous.revision)
         was_stored = None
+        if message is not None and message.stream_seq <= self._since:
+            return False  # it was there before ours
         if message is not None:
             if message.headers.get(EXPECTED) == [revision]:
                 was_stored = False

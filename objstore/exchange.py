@@ -16,8 +16,9 @@ from objstore.errors import ObjStoreError, RequestTimeoutError
 __all__ = ["Exchange"]
 
 #: Seconds without an answer after which it is asked whether there will be one.
-_DOUBT = 1.0
-#: Seconds for each further answer when the stream has no leader: he alone answers some.
+_DOUBT = 0.5
+#: Seconds for each further answer when the stream has no leader, for he alone answers some;
+#: or has one, and the answers do not come.
 _GRACE = 0.25
 #: Requests that go out in one write: while more are made ready the server is at work on them.
 _WRITE = 32
@@ -133,7 +134,8 @@ class Exchange:
                 if self._connection.has_unsent:
                     # Who took the requests along found no room for them.
                     self._connection.send([], self._deadline, link=self._inbox.link)
-                self._bucket.check_exists(self._deadline.at_most(_DOUBT))
+                if self._bucket.check_exists(self._deadline.at_most(_DOUBT)):
+                    self.hasten()  # it has had its time
                 continue
             number = self._inbox.number(message)
             if number in self._waiting:

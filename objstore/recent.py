@@ -60,17 +60,16 @@ class Recent:
         """Note the sequence of a message that was just stored: it may be the last one."""
         self._end = max(self._end, stream_seq)
 
-    def end(self, name: str) -> int:
-        """
-        Return which sequence may be the stream's last; 0 without a guess.
+    def may_be_new(self, name: str) -> bool:
+        """Whether nothing is known that is stored under a name."""
+        return name not in self._ids
 
-        Args:
-            name: What is to be stored: there is none where that is known to exist.
-        """
+    def end(self) -> int:
+        """Return which sequence may be the stream's last, for new objects; 0 without a guess."""
         if self._pause:
             self._pause -= 1
             return 0
-        return 0 if name in self._ids else self._end
+        return self._end
 
     def guessed(self, *, is_right: bool) -> None:
         """Note whether the end, and that the name was new, was right."""

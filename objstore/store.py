@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar, overload
 
 from objstore import audit, changes, naming
+from objstore.batch import SmallObject, put_small
 from objstore.bucket import Bucket, bucket_errors
 from objstore.checks import MAX_SIZE, check_integer, check_text
 from objstore.chunks import ask_ahead
@@ -34,7 +35,7 @@ from objstore.files import PutData, check_data, is_buffer, write_data, write_fil
 from objstore.jetstream.api import JetStream
 from objstore.links import follow
 from objstore.listing import iterate_infos, iterate_names
-from objstore.many import SmallObject, get_small, put_small, windows
+from objstore.many import get_small, windows
 from objstore.mapping import ObjectMapping
 from objstore.models import (
     DEFAULT_CHUNK_SIZE,
@@ -222,7 +223,6 @@ class ObjectStore:
     def _put_small(self, small: SmallObject, deadline: Deadline) -> ObjectInfo:
         with bucket_errors(self.bucket):
             (info,) = put_small(self._bucket, [small], deadline)
-        self._bucket.recent.note(info)
         return info
 
     def _make_meta(
@@ -241,6 +241,8 @@ class ObjectStore:
             name_or_meta = name_or_meta.meta
         meta = name_or_meta if isinstance(name_or_meta, ObjectMeta) else ObjectMeta(name_or_meta)
         self._bucket.meta_subject(meta.name)  # refuses names that are too long
+        if description is None and headers is None and metadata is None and chunk_size is None:
+            return meta
         given = {
             "description": description,
             "headers": headers,
@@ -248,7 +250,7 @@ class ObjectStore:
             "chunk_size": chunk_size,
         }
         fields = {key: value for key, value in given.items() if value is not None}
-        return ObjectMeta(**{**vars(meta), **fields}) if fields else meta
+        return ObjectMeta(**{**vars(meta), **fields})
 
     def put_bytes(
         self, name: str, data: bytes, *, timeout: float | None = DEFAULT_TIMEOUT

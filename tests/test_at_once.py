@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import objstore.at_once as module
+import objstore.batch as module
 import objstore.commit as commit_module
 from objstore import (
     BucketFullError,
@@ -39,7 +39,7 @@ GoOn = Callable[[], None]
 #: Level of the API that knows the condition.
 LEVEL = 2
 #: What may wait for another round trip, or may not.
-SIZES = [1, 1024, module._SEND_FIRST + 1, DEFAULT_CHUNK_SIZE]
+SIZES = [1, 1024, module.SMALL_REQUEST + 1, DEFAULT_CHUNK_SIZE]
 
 
 @pytest.fixture
@@ -131,6 +131,36 @@ def test_object_can_be_changed_afterwards_like_any(once: ObjectStore, raw: RawBu
     check_clean(once, raw)
 
 
+def test_many_new_objects_take_one_round_trip_together() -> None:
+    """Each begins where the one before it ends; what cannot be new goes the other way."""
+    fake = FakeBucket(level=LEVEL)
+    items = {f"{number}": pattern(100 + number) for number in range(40)}
+    with FakeServer(fake) as server, fake.open(server) as store:
+        store.put("first", b"1")
+        fake.log.clear()
+        infos = store.put_many(items)
+        assert fake.log == ["chunk", "meta"] * 40
+        assert [info.revision for info in infos] == list(range(4, 84, 2))
+        fake.log.clear()
+        store.put_many({"new": b"x", "first": b"2", "empty": b"", "newer": b"y"})
+        assert fake.log == [
+            *["chunk", "meta"] * 2,
+            *["get", "chunk", "get"],
+            *["meta", "meta", "purge"],
+        ]
+        for name, data in [*items.items(), ("first", b"2"), ("empty", b""), ("newer", b"y")]:
+            assert store.get_bytes(name) == data
+
+
+@pytest.mark.parametrize("size", [10, module.SMALL_REQUEST + 1])
+def test_server_stores_many(once: ObjectStore, raw: RawBucket, size: int) -> None:
+    items = {f"{number}": pattern(size + number) for number in range(100)}
+    once.put_many(items)
+    assert all(is_at_once(raw, name) for name in items)
+    assert {name: once.get_bytes(name) for name in items} == items
+    check_clean(once, raw)
+
+
 def test_mirror_has_it_all(once: ObjectStore, raw: RawBucket) -> None:
     """The conditions are for the stream that they were made for."""
     mirror = RawBucket(once._bucket.js.connection, f"{once.bucket}-mirror")
@@ -165,6 +195,24 @@ def test_message_of_another_makes_the_guess_a_wrong_one(once: ObjectStore, raw: 
     once.put("a", b"data")
     assert not is_at_once(raw, "a")
     check_clean(once, raw)
+
+
+@pytest.mark.parametrize("nth", [2, 3, 10, 20])
+@pytest.mark.parametrize("kind", ["chunk", "meta"])
+def test_who_comes_between_many_sends_those_behind_him_the_other_way(kind: str, nth: int) -> None:
+    def come_between(conn: FakeConnection, command: Command, go_on: GoOn) -> None:
+        if fake.count[kind] == nth:
+            fake.store(Command("HPUB", f"$O.b.M.{TOKEN}", payload=META.encode()))
+        go_on()
+
+    fake = FakeBucket(level=LEVEL, **{kind: come_between})
+    names = [f"{number}" for number in range(18)] + ["a"]
+    with FakeServer(fake) as server, fake.open(server) as store:
+        store.put("first", b"1")
+        infos = store.put_many((name, name.encode()) for name in names)
+        assert [store.get_info(name).revision for name in names] == [i.revision for i in infos]
+        assert all(store.get_bytes(name) == name.encode() for name in names)
+        assert len([m for m in fake.messages if ".C." in m.subject]) == 20
 
 
 def test_guesses_wait_the_longer_the_more_of_them_were_wrong() -> None:
@@ -450,8 +498,8 @@ def test_chunk_that_is_sent_after_its_purge_is_purged_once_more(
         (Exchange, "tell"),
         (Exchange, "add"),
         (Exchange, "send"),
-        (Exchange, "answer"),
-        (module, "encode_info"),
+        (Exchange, "answers"),
+        (commit_module, "encode_info"),
         (commit_module, "parse_ack"),
     ],
 )

@@ -149,7 +149,7 @@ every_pause = pytest.mark.parametrize("pause", [no_responders, not_available, si
 
 @pytest.fixture
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(api, "_REPEAT_INTERVAL", 0.05)
+    monkeypatch.setattr(api, "REPEAT_INTERVAL", 0.05)
     monkeypatch.setattr(many, "_PATIENCE", 0.1)
 
 

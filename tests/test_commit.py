@@ -233,7 +233,7 @@ def run(bucket: Bucket, *, conditional: bool = False, timeout: float = 5.0) -> A
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Wait shorter for an ack, so that a lost one is noticed soon."""
-    monkeypatch.setattr(commit_module, "_AGAIN", 0.1)
+    monkeypatch.setattr(commit_module, "REPEAT_INTERVAL", 0.1)
 
 
 def test_meta_names_the_version_that_it_replaces() -> None:

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from objstore import batch as batch_module
 from objstore import bucket as bucket_module
 from objstore import commit as commit_module
-from objstore import many as many_module
 from objstore.client import Client
 from objstore.core.deadline import DEFAULT_TIMEOUT, Deadline
 from objstore.errors import (
@@ -287,9 +287,9 @@ def test_what_is_refused_for_the_moment_is_sent_again(
     if kind in ("get", "purge") and answer == "429 Full":
         answer = "503"  # only streams say the other
 
-    for module in (many_module, commit_module):
+    for module in (batch_module, commit_module):
         monkeypatch.setattr(module, "ACK_TIMEOUT", 0.1)
-    monkeypatch.setattr(bucket_module, "_PURGE_PATIENCE", 0.1)
+    monkeypatch.setattr(bucket_module, "REPEAT_INTERVAL", 0.1)
     bucket = FakeBucket()
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put_many((f"{number}", b"old") for number in range(5))
@@ -331,7 +331,7 @@ def test_chunk_whose_ack_is_lost_is_stored_once(
         else:
             go_on()
 
-    monkeypatch.setattr(many_module, "ACK_TIMEOUT", 0.1)
+    monkeypatch.setattr(batch_module, "ACK_TIMEOUT", 0.1)
     bucket = FakeBucket(chunk=lose)
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put_many((f"{number}", b"x") for number in range(5))
@@ -374,7 +374,7 @@ def test_failure_of_one_leaves_nothing_of_what_the_others_replaced() -> None:
 @pytest.mark.parametrize(
     ("owner", "where"),
     [
-        (many_module, "read_previous"),
+        (batch_module, "read_previous"),
         (commit_module, "parse_ack"),
         (ObjectInfo, "with_fields"),
     ],
@@ -401,7 +401,7 @@ def test_unanswered_meta_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
         else:
             go_on()
 
-    monkeypatch.setattr(many_module, "ACK_TIMEOUT", 0.1)
+    monkeypatch.setattr(batch_module, "ACK_TIMEOUT", 0.1)
     seen: list[str] = []
     bucket = FakeBucket(meta=lose)
     with FakeServer(bucket) as server, bucket.open(server) as store:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 
 import pytest
 
+import objstore.batch as batch_module
 import objstore.commit as commit_module
-import objstore.many as many_module
 import objstore.small as module
 from objstore import (
     BucketFullError,
@@ -63,7 +63,7 @@ def test_chunk_without_an_answer_is_stored_once(
         elif is_stored:
             bucket.store(command)
 
-    monkeypatch.setattr(many_module, "ACK_TIMEOUT", 0.05)
+    monkeypatch.setattr(batch_module, "ACK_TIMEOUT", 0.05)
     bucket = FakeBucket(chunk=lose)
     with FakeServer(bucket) as server, bucket.open(server) as store:
         store.put("a", b"data")
@@ -103,8 +103,8 @@ def test_silent_server_is_told_in_time() -> None:
     ("owner", "where"),
     [
         (Exchange, "answers"),
-        (many_module, "read_previous"),
-        (many_module, "parse_ack"),
+        (batch_module, "read_previous"),
+        (batch_module, "parse_ack"),
         (commit_module, "parse_ack"),
     ],
 )

@@ -30,6 +30,7 @@ from objstore.jetstream.messages import StreamMessage, from_api
 
 __all__ = [
     "NANOSECONDS",
+    "REPEAT_INTERVAL",
     "ErrorCode",
     "JetStream",
     "encode_body",
@@ -37,6 +38,7 @@ __all__ = [
     "may_pass",
     "message_or_none",
     "parse_json",
+    "parse_purged",
 ]
 
 _T = TypeVar("_T")
@@ -88,7 +90,7 @@ _PASSING = frozenset(
 )
 #: Seconds without an answer after which what may be asked twice is asked again, and
 #: seconds between two attempts at what was refused, or lost with the connection.
-_REPEAT_INTERVAL = 1.0
+REPEAT_INTERVAL = 0.5
 #: Seconds for a change of a stream: a leader that was paused, and has lost its office, never
 #: answers.
 _CHANGE_PATIENCE = 10.0
@@ -138,7 +140,7 @@ class JetStream:
         """
         try:
             request = self.ask(operation, body, deadline)
-            again = _REPEAT_INTERVAL if twice else None
+            again = REPEAT_INTERVAL if twice else None
             return parse_json(request.answer(deadline, again=again))
         except NoRespondersError as error:
             raise NoRespondersError(
@@ -295,7 +297,7 @@ class JetStream:
 
     def take_message(self, request: Request, deadline: Deadline) -> StreamMessage | None:
         """Return the message that `request` asked for; None if there is none."""
-        return message_or_none(request.answer(deadline, again=_REPEAT_INTERVAL))
+        return message_or_none(request.answer(deadline, again=REPEAT_INTERVAL))
 
     def last_message(
         self, stream: str, subject: str, deadline: Deadline, *, asked: Request | None = None
@@ -338,28 +340,18 @@ class JetStream:
         body = {"seq": stream_seq, "no_erase": True}
         self.call(f"STREAM.MSG.DELETE.{stream}", body, deadline)
 
-    def purge(
-        self, stream: str, subject: str, deadline: Deadline, *, up_to_seq: int | None = None
-    ) -> int:
+    def ask_purge(
+        self, stream: str, subject: str, deadline: Deadline, up_to_seq: int | None = None
+    ) -> Request:
         """
-        Delete the messages stored under a subject.
+        Ask for the messages stored under a subject to be deleted; `parse_purged` takes the answer.
 
         Args:
             subject: Literal: an empty one would empty the stream, so it is refused.
             up_to_seq: Spare what is stored after this sequence.
 
-        Returns:
-            Number of messages deleted.
-
         Source: server API `$JS.API.STREAM.PURGE`.
         """
-        request = self.ask_purge(stream, subject, deadline, up_to_seq)
-        return int(parse_json(request.answer(deadline)).get("purged", 0))
-
-    def ask_purge(
-        self, stream: str, subject: str, deadline: Deadline, up_to_seq: int | None = None
-    ) -> Request:
-        """Send what `purge` sends; the answer is for `parse_json`."""
         check_subject(subject)
         body: dict[str, Any] = {"filter": subject}
         if up_to_seq is not None:
@@ -386,6 +378,11 @@ _encode_json = json.JSONEncoder(separators=(",", ":")).encode
 def encode_last_by_subject(subject: str) -> bytes:
     """Return the JSON of a request for a subject's last message: of all the most frequent."""
     return b'{"last_by_subj":%b}' % _encode_json(subject).encode()
+
+
+def parse_purged(message: Message) -> int:
+    """Return how many messages a purge has deleted."""
+    return int(parse_json(message).get("purged", 0))
 
 
 def parse_json(message: Message) -> dict[str, Any]:

@@ -54,7 +54,7 @@ class Case(NamedTuple):
 
     run: Callable[[ObjectStore, float], object]
     after: dict[str, bytes]
-    between: dict[str, bytes]
+    between: tuple[dict[str, bytes], ...] = ()
 
 
 def _get(store: ObjectStore, timeout: float) -> None:
@@ -71,39 +71,48 @@ def _put_new(store: ObjectStore, timeout: float) -> None:
     store.put("newer", NEW, timeout=timeout)
 
 
+def _put_many(store: ObjectStore, timeout: float) -> None:
+    store.put("new", OLD, timeout=timeout)
+    store.put_many({"newer": NEW, "newest": NEW}, timeout=timeout)
+
+
 CASES = {
     "put": Case(
         lambda store, timeout: store.put("n", NEW, chunk_size=1000, timeout=timeout),
         {"n": NEW, "other": OLD},
-        {"n": OLD, "other": OLD},
     ),
     "put-small": Case(
         lambda store, timeout: store.put("n", NEW, timeout=timeout),
         {"n": NEW, "other": OLD},
-        {"n": OLD, "other": OLD},
     ),
     "put-new": Case(
         _put_new,
         {"n": OLD, "other": OLD, "new": OLD, "newer": NEW},
-        {"n": OLD, "other": OLD, "new": OLD},
+        ({"n": OLD, "other": OLD, "new": OLD},),
+    ),
+    "put-many": Case(
+        _put_many,
+        {"n": OLD, "other": OLD, "new": OLD, "newer": NEW, "newest": NEW},
+        (
+            {"n": OLD, "other": OLD, "new": OLD},
+            {"n": OLD, "other": OLD, "new": OLD, "newer": NEW},
+        ),
     ),
     "put-if": Case(
         lambda store, timeout: store.put("new", NEW, if_absent=True, timeout=timeout),
         {"n": OLD, "other": OLD, "new": NEW},
-        {"n": OLD, "other": OLD},
     ),
     "delete": Case(
         lambda store, timeout: store.delete("n", timeout=timeout),
         {"other": OLD},
-        {"n": OLD, "other": OLD},
     ),
     "rename": Case(
         lambda store, timeout: store.update_meta("n", new_name="m", timeout=timeout),
         {"m": OLD, "other": OLD},
-        {"n": OLD, "m": OLD, "other": OLD},
+        ({"n": OLD, "m": OLD, "other": OLD},),
     ),
-    "get": Case(_get, {"n": OLD, "other": OLD}, {"n": OLD, "other": OLD}),
-    "list": Case(_list, {"n": OLD, "other": OLD}, {"n": OLD, "other": OLD}),
+    "get": Case(_get, {"n": OLD, "other": OLD}),
+    "list": Case(_list, {"n": OLD, "other": OLD}),
 }
 
 
@@ -193,8 +202,8 @@ class _Try:
         old = {"n": OLD, "other": OLD}
         states = {
             type(None): [self._case.after],
-            OutcomeUnknownError: [old, self._case.between, self._case.after],
-        }.get(type(self._error), [old, self._case.between])
+            OutcomeUnknownError: [old, *self._case.between, self._case.after],
+        }.get(type(self._error), [old, *self._case.between])
         wanted = [{name: digest_of(data) for name, data in state.items()} for state in states]
         if found.objects not in wanted:
             problems.append(

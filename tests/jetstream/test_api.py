@@ -21,7 +21,14 @@ from objstore.errors import (
     ProtocolError,
     RequestTimeoutError,
 )
-from objstore.jetstream.api import ErrorCode, JetStream, encode_body, message_or_none, parse_json
+from objstore.jetstream.api import (
+    ErrorCode,
+    JetStream,
+    encode_body,
+    message_or_none,
+    parse_json,
+    parse_purged,
+)
 from tests.fake_server import Command, FakeConnection, FakeServer
 
 TIMEOUT = 10.0
@@ -29,6 +36,10 @@ TIMEOUT = 10.0
 
 def deadline() -> Deadline:
     return Deadline(TIMEOUT)
+
+
+def purge(js: JetStream, stream: str, subject: str, up_to_seq: int | None = None) -> int:
+    return parse_purged(js.ask_purge(stream, subject, deadline(), up_to_seq).answer(deadline()))
 
 
 def publish(js: JetStream, subject: str, payload: bytes = b"", **headers: str) -> int:
@@ -81,7 +92,7 @@ def test_stream_is_made_found_changed_and_deleted(js: JetStream) -> None:
         lambda: js.update_stream(config, deadline()),
         lambda: js.delete_stream("api-life", deadline()),
         lambda: js.last_message("api-life", "x", deadline()),
-        lambda: js.purge("api-life", "x", deadline()),
+        lambda: purge(js, "api-life", "x"),
     ):
         with pytest.raises(JetStreamError) as caught:
             call()
@@ -236,8 +247,8 @@ def fill(js: JetStream, stream: str) -> list[int]:
 
 def test_purge_takes_the_messages_of_one_subject(js: JetStream, stream: str) -> None:
     fill(js, stream)
-    assert js.purge(stream, f"{stream}.a", deadline()) == 3
-    assert js.purge(stream, f"{stream}.a", deadline()) == 0
+    assert purge(js, stream, f"{stream}.a") == 3
+    assert purge(js, stream, f"{stream}.a") == 0
     info = js.stream_info(stream, deadline(), subjects_filter=">")
     assert info["state"]["subjects"] == {f"{stream}.b": 3}
 
@@ -245,8 +256,8 @@ def test_purge_takes_the_messages_of_one_subject(js: JetStream, stream: str) -> 
 def test_purge_up_to_a_sequence_spares_what_came_later(js: JetStream, stream: str) -> None:
     """The message at that sequence goes."""
     sequences = fill(js, stream)
-    assert js.purge(stream, f"{stream}.a", deadline(), up_to_seq=sequences[2]) == 2
-    assert js.purge(stream, f"{stream}.b", deadline(), up_to_seq=sequences[0]) == 0
+    assert purge(js, stream, f"{stream}.a", up_to_seq=sequences[2]) == 2
+    assert purge(js, stream, f"{stream}.b", up_to_seq=sequences[0]) == 0
     info = js.stream_info(stream, deadline(), subjects_filter=">")
     assert info["state"]["subjects"] == {f"{stream}.a": 1, f"{stream}.b": 3}
 
@@ -263,7 +274,7 @@ def test_purge_of_no_single_subject_is_refused_before_a_byte_is_sent(subject: st
     with answering(answer) as (js, server):
         for up_to_seq in (None, 5):
             with pytest.raises(InvalidNameError):
-                js.purge("s", subject, deadline(), up_to_seq=up_to_seq)
+                purge(js, "s", subject, up_to_seq=up_to_seq)
         js.connection.connect()
         js.connection.flush(TIMEOUT)
         assert b"PURGE" not in server.received and b"PUB " not in server.received
@@ -277,9 +288,9 @@ def test_purge_says_exactly_what_to_delete() -> None:
         conn.reply(command, {"success": True, "purged": 2})
 
     with answering(answer) as (js, _):
-        assert js.purge("s", "a.b", deadline()) == 2
-        assert js.purge("s", "a.b", deadline(), up_to_seq=0) == 2
-        assert js.purge("s", "a.b", deadline(), up_to_seq=7) == 2
+        assert purge(js, "s", "a.b") == 2
+        assert purge(js, "s", "a.b", up_to_seq=0) == 2
+        assert purge(js, "s", "a.b", up_to_seq=7) == 2
     subject = "$JS.API.STREAM.PURGE.s"
     assert bodies == [
         (subject, {"filter": "a.b"}),
@@ -301,7 +312,7 @@ def test_prefix_is_put_before_every_request() -> None:
 
     with answering(answer, prefix="$JS.hub.API") as (js, _):
         js.stream_info("s", deadline())
-        js.purge("s", "a", deadline())
+        purge(js, "s", "a")
         assert js.subject("X") == "$JS.hub.API.X"
         assert js.say("X.y", {"a": 1}) == b'PUB $JS.hub.API.X.y 7\r\n{"a":1}\r\n'
     assert subjects == ["$JS.hub.API.STREAM.INFO.s", "$JS.hub.API.STREAM.PURGE.s"]

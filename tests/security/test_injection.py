@@ -193,4 +193,4 @@ def test_purge_takes_a_whole_subject_only(subject: str, client: objstore.Client)
     """The one place where a purge is made refuses what would reach further."""
     js = JetStream(client._connection)
     with pytest.raises(InvalidNameError):
-        js.purge("OBJ_bucket", subject, Deadline(1))
+        js.ask_purge("OBJ_bucket", subject, Deadline(1))
