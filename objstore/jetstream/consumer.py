@@ -45,9 +45,11 @@ _HEARTBEAT = 2.0
 _SILENCE = 2 * _HEARTBEAT
 #: Refusals of a new consumer that pass: for one while a leader is elected.
 _PASSING = frozenset({ErrorCode.CLUSTER_NOT_AVAILABLE, ErrorCode.INSUFFICIENT_RESOURCES})
-#: Seconds to wait for the first attempt to make one; each later one gets twice as many, up
-#: to a limit: the time until a cluster has got over the loss of a server passes anyway.
-_PATIENCE = 1.0
+#: Seconds to wait for the first attempt to make one; each later one gets half as many more,
+#: up to a limit. Which server of a cluster is to serve one is left to chance, and one that
+#: was just lost never answers.
+_PATIENCE = 0.5
+_GROWTH = 1.5
 _MAX_PATIENCE = 4.0
 #: Seconds between attempts to make another, and at the least for an attempt.
 _RETRY_INTERVAL = 0.1
@@ -143,7 +145,7 @@ class OrderedConsumer:
             # Where nobody answers the next one may: the server that was to serve this one may
             # be out of order.
             patience = Deadline(deadline.at_most(self._patience))
-            self._patience = min(2 * self._patience, _MAX_PATIENCE)
+            self._patience = min(_GROWTH * self._patience, _MAX_PATIENCE)
             info = self._js.call(f"CONSUMER.CREATE.{self._stream}.{self._name}", body, patience)
         except BaseException:
             self._inbox.close(self._farewell())  # it may be there all the same
