@@ -48,6 +48,7 @@ NAMES = [f"name-{number}" for number in range(12)]
 #: Names that are overwritten and never deleted: no list may lack one.
 LASTING = [f"lasting-{number}" for number in range(6)]
 
+#: How many work at once.
 CLIENTS = 6
 #: Seconds that a call is given: longer than any fault lasts.
 TIMEOUT = 30.0
@@ -85,6 +86,7 @@ class Soak:
         cluster: If they are one.
         operations: How many in all.
         without: Faults to leave out.
+        clients: How many work at once. One alone stores new objects in one round trip.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Soak:
         operations: int,
         seed: int,
         without: Sequence[str] = (),
+        clients: int = CLIENTS,
     ) -> None:
         self.nodes = nodes
         self.history = History()
@@ -106,11 +109,12 @@ class Soak:
         self._cluster = cluster
         self._seed = seed
         self._without = set(without)
+        self._clients = clients
         self._left = self._operations = operations
         #: Bytes of memory when half of the operations were done, and all of them.
         self.memory: list[int] = []
         self._lock = threading.Lock()
-        self._ready = threading.Barrier(CLIENTS + 1, timeout=TIMEOUT)
+        self._ready = threading.Barrier(clients + 1, timeout=TIMEOUT)
         self._proxies: list[list[Proxy]] = []
 
     def run(self) -> None:
@@ -123,7 +127,7 @@ class Soak:
                 store.put(name, name.encode())
             threads = [
                 threading.Thread(target=self._work, args=(number,), name=f"client {number}")
-                for number in range(CLIENTS)
+                for number in range(self._clients)
             ]
             for _ in threads:
                 self._proxies.append([stack.enter_context(Proxy(node.port)) for node in self.nodes])
@@ -175,6 +179,11 @@ class Soak:
             seen = client.get(name)
             if seen.outcome == OK and seen.value != ABSENT:
                 client.replace(seen, data)
+        elif dice < 0.50:
+            new = f"new-{rng.getrandbits(64):x}"
+            client.put(new, data)
+            client.get(new)
+            client.delete(new)
         elif dice < 0.74:
             client.get(name)
         elif dice < 0.80:
@@ -227,7 +236,7 @@ class Soak:
             if self.stands_still(self.history.now()):
                 return
             name, fault = rng.choice(faults)
-            victim = rng.randrange(CLIENTS)
+            victim = rng.randrange(self._clients)
             pattern, direction, before = rng.choice(MOMENTS)
             reached, go_on = threading.Event(), threading.Event()
 
@@ -447,6 +456,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--replicas", type=int, choices=(1, 3), default=1)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--without", action="append", default=[], help="a fault to leave out")
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="how many work at once")
     options = parser.parse_args(arguments)
     seed = random.randrange(10_000) if options.seed is None else options.seed
     print(f"seed {seed}", flush=True)
@@ -459,7 +469,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             nodes: Sequence[Node] = cluster.nodes
         else:
             nodes = [stack.enter_context(Node(Path(directory)))]
-        soak = Soak(nodes, cluster, options.operations, seed, options.without)
+        soak = Soak(nodes, cluster, options.operations, seed, options.without, options.clients)
         soak.run()
         _report(soak, seed, time.monotonic() - began)
         problems = soak.problems
