@@ -390,18 +390,15 @@ class Commit:
         stored. Those that followed tell which one it was, for as long as the name was not
         removed in between.
         """
-        revision = str(self._previous.revision)
-        was_stored = None
-        if message is not None and message.stream_seq <= self._since:
+        if message is None:
+            return None
+        if message.stream_seq <= self._since:
             return False  # it was there before ours
-        if message is not None:
-            if message.headers.get(EXPECTED) == [revision]:
-                was_stored = False
-            for one in lineage_of(message.block):
-                if one.rpartition(".")[2] == revision:
-                    was_stored = one == self._message_id
-                    break
-        return was_stored
+        revision = str(self._previous.revision)
+        for one in lineage_of(message.block):
+            if one.rpartition(".")[2] == revision:
+                return one == self._message_id
+        return False if message.headers.get(EXPECTED) == [revision] else None
 
 
 @contextlib.contextmanager

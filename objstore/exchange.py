@@ -20,7 +20,8 @@ _DOUBT = 0.5
 #: Seconds for each further answer when the stream has no leader, for he alone answers some;
 #: or has one, and the answers do not come.
 _GRACE = 0.25
-#: Requests that go out in one write: while more are made ready the server is at work on them.
+#: Pieces that go out in one write, one for a small request and four for a large one: while
+#: more are made ready the server is at work on them.
 _WRITE = 32
 
 

@@ -88,13 +88,13 @@ _PASSING = frozenset(
         ErrorCode.TOO_MANY_REQUESTS,
     }
 )
-#: Seconds without an answer after which what may be asked twice is asked again, and
-#: seconds between two attempts at what was refused, or lost with the connection.
+#: Seconds without an answer after which what may be asked twice is asked again.
 REPEAT_INTERVAL = 0.5
+#: Seconds between two attempts at what was refused, or lost with the connection.
+_RETRY_INTERVAL = 0.05
 #: Seconds for a change of a stream: a leader that was paused, and has lost its office, never
 #: answers.
 _CHANGE_PATIENCE = 10.0
-_RETRY_INTERVAL = 0.05
 
 
 class JetStream:
